@@ -1,0 +1,1 @@
+"""What only instructors and maintainers run. It is left out of what students get."""

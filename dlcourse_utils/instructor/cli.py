@@ -1,0 +1,42 @@
+"""The ``dlcourse`` command: one subcommand for each thing an instructor or maintainer does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from dlcourse_utils.instructor.course import CourseError
+
+#: subcommand -> (module with add_arguments(parser) and run(args) -> exit status, one line of help)
+COMMANDS = {
+    "build": ("dlcourse_utils.instructor.build", "make the student and the solved notebooks from the sources"),
+    "lint": ("dlcourse_utils.instructor.lint", "check sources and built notebooks against the release rules"),
+    "cases": ("dlcourse_utils.instructor.cases", "prove the graders with the right and the wrong answers in cases.py"),
+    "release": ("dlcourse_utils.instructor.release", "make the zip that students get"),
+    "autograde": ("dlcourse_utils.instructor.autograde", "grade what was handed in, one unreadable submission or not"),
+    "demo": ("dlcourse_utils.instructor.demo", "play a class through release, submit, collect, grade and feedback"),
+    "lab": ("dlcourse_utils.instructor.lab", "open JupyterLab as a student or as the instructor"),
+    "doctor": ("dlcourse_utils.doctor", "say what is wrong with the installation and what to do"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; 0 is success, 1 means that it found something wrong, 2 that it could not start."""
+    parser = argparse.ArgumentParser(prog="dlcourse", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    argv = sys.argv[1:] if argv is None else argv
+    for name, (module, text) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text)
+        if name in argv[:1]:  # import only what is asked for: torch and nbgrader take seconds
+            importlib.import_module(module).add_arguments(sub)
+    args = parser.parse_args(argv)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except CourseError as error:
+        print(f"dlcourse {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
