@@ -183,7 +183,9 @@ def exercises(notebook: NotebookNode, path: Path) -> tuple[Exercise, ...]:
     for name, cells in tests.items():
         header = headers.get(name)
         if header is None:
-            raise CourseError(f"{path}: exercise '{name}' has no header. Write above it: **Exercise 1.1 · `{name}`** 3 points · difficulty 1 of 5 · about 10 minutes")
+            raise CourseError(
+                f"{path}: exercise '{name}' has no header. Write above it: **Exercise 1.1 · `{name}`** 3 points · difficulty 1 of 5 · about 10 minutes"
+            )
         if not cells:
             raise CourseError(f"{path}: exercise '{name}' has no test cell. Add one with the grade_id 'test-{name}'.")
         points = sum(p for _, p in cells)

@@ -1,0 +1,163 @@
+"""What stands around an answer while it is checked: quiet streams, a time limit, closed doors, untouched inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from dlcourse_utils.checks.compare import as_array
+from dlcourse_utils.checks.outcome import CheckFailed, OffLimits, TimeUp
+
+
+class Clipped(io.TextIOBase):
+    """A text stream that keeps its first characters and drops the rest, however much is written."""
+
+    def __init__(self, limit: int = 2_000) -> None:
+        self._limit = limit
+        self._kept = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._kept += text[: self._limit - len(self._kept)]
+        return len(text)
+
+    def getvalue(self) -> str:
+        return self._kept
+
+
+@contextlib.contextmanager
+def quiet(printed: Clipped) -> Iterator[None]:
+    """Keep what is printed in ``printed``; drop warnings and whatever goes to stderr, from Python or from C.
+
+    nbgrader gives no credit to a test cell that writes to stderr, and a warning is no mistake.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_stderr_descriptor_closed())
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        stack.enter_context(contextlib.redirect_stderr(Clipped(0)))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _stderr_descriptor_closed() -> Iterator[None]:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(nowhere)
+        os.close(saved)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise ``TimeUp`` in the block after ``seconds``, and again every half second should the block swallow it.
+
+    Where there is no such alarm (Windows, a thread that is not the main one) the block runs on, and nbgrader's own limit on the cell holds.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise TimeUp(f"Still running after {seconds:g} s. Look for a loop that never ends, or for work that grows faster than it must.")
+
+    old_handler = signal.signal(signal.SIGALRM, ring)
+    old_delay, old_interval = signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old_handler)
+        signal.setitimer(signal.ITIMER_REAL, old_delay, old_interval)
+
+
+@contextlib.contextmanager
+def closed(names: tuple[str, ...]) -> Iterator[None]:
+    """Make the library functions called ``names`` (``"torch.autograd.grad"``) refuse politely.
+
+    Raises:
+        ValueError: a name leads to nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            owner, attribute = _resolve(name)
+
+            def refuse(*args: Any, _name: str = name, **kwargs: Any) -> None:
+                raise OffLimits(f"`{_name}` is off limits here: this exercise is about writing it yourself.")
+
+            stack.enter_context(mock.patch.object(owner, attribute, refuse))
+        yield
+
+
+def _resolve(name: str) -> tuple[Any, str]:
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        with contextlib.suppress(ImportError, AttributeError):
+            owner: Any = importlib.import_module(".".join(parts[:cut]))
+            for part in parts[cut:-1]:
+                owner = getattr(owner, part)
+            getattr(owner, parts[-1])
+            return owner, parts[-1]
+    raise ValueError(f"off_limits: there is no '{name}'.")
+
+
+@contextlib.contextmanager
+def replaced(namespace: dict[str, Any], names: Mapping[str, Any]) -> Iterator[None]:
+    """Put other values in place of a notebook's names, and the old ones back. Names that the block itself defines stay."""
+    missing = object()
+    before = {name: namespace.get(name, missing) for name in names}
+    namespace.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is missing:
+                del namespace[name]
+            else:
+                namespace[name] = value
+
+
+@contextlib.contextmanager
+def untouched(values: tuple[Any, ...]) -> Iterator[None]:
+    """Fail when the block changes one of the arrays or tensors, or draws from a global random generator."""
+    before = [as_array(value, "an argument") for value in values]
+    generators = _generator_states()
+    yield
+    for number, (value, old) in enumerate(zip(values, before, strict=True), start=1):
+        new = as_array(value, "an argument")
+        if new.shape != old.shape or not np.array_equal(new, old, equal_nan=old.dtype.kind in "fc"):
+            raise CheckFailed(f"Argument {number} was changed in place. Work on a copy, so that the caller's data stays as it was.")
+    for name, state in _generator_states().items():
+        if generators.get(name, state) != state:
+            raise CheckFailed(f"{name}'s global random generator was used. Draw from the generator or the seed that you are given, or do without.")
+
+
+def _generator_states() -> dict[str, Any]:
+    kind, keys, position, *rest = np.random.get_state()
+    states: dict[str, Any] = {"Python": random.getstate(), "NumPy": (kind, np.asarray(keys).tobytes(), position, *rest)}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        states["PyTorch"] = torch.get_rng_state().numpy().tobytes()
+    return states
