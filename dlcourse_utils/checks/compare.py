@@ -77,14 +77,9 @@ def difference(got: Any, want: Any, rtol: float | None = None, atol: float | Non
     if want is None or isinstance(want, str):
         same = type(got) is type(want) and got == want
         return None if same else f"{prefix}expected {want!r}, got {_describe(got)}"
-    default_rtol, default_atol = tolerances(got, want)
-    return _array_difference(
-        as_array(got, f"part {where}" if where else "the result"),
-        as_array(want),
-        default_rtol if rtol is None else rtol,
-        default_atol if atol is None else atol,
-        prefix,
-    )
+    loosest = tolerances(got, want)
+    rtol, atol = loosest[0] if rtol is None else rtol, loosest[1] if atol is None else atol
+    return _array_difference(as_array(got, f"part {where}" if where else "the result"), as_array(want), rtol, atol, prefix)
 
 
 def _array_difference(got: NDArray[Any], want: NDArray[Any], rtol: float, atol: float, prefix: str) -> str | None:

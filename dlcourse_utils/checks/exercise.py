@@ -6,8 +6,7 @@ import contextlib
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,30 +224,26 @@ class Exercise:
         return lines
 
 
-class uses:  # noqa: N801 - reads as a verb: with checks.uses("perceptron_fit"):
+@contextlib.contextmanager
+def uses(*names: str) -> Iterator[None]:
     """Around a cell that works with answers: when one is missing or still wrong, say so plainly and let the notebook run on.
 
     An error is passed on when every named exercise has passed its checks: then it is a fault of the cell, not of an answer.
     """
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        waiting = [name for name in self.names if not _reported.get(name, False)]
-        if isinstance(error, NotImplementedError):
-            print(f"This cell uses your {_listed(waiting or list(self.names))}. Write it, run its checks, then run this cell again.")
-            return True
-        if waiting:
-            print(f"This cell stopped ({type(error).__name__}: {str(error)[:200]}).\nIt uses your {_listed(waiting)}, whose checks do not all pass yet.")
-            return True
-        return False
+    try:
+        yield
+    except NotImplementedError:
+        print(f"This cell uses your {_listed(_waiting(names) or names)}. Write it, run its checks, then run this cell again.")
+    except Exception as error:
+        waiting = _waiting(names)
+        if not waiting:
+            raise
+        print(f"This cell stopped ({type(error).__name__}: {str(error)[:200]}).\nIt uses your {_listed(waiting)}, whose checks do not all pass yet.")
 
 
-def _listed(names: list[str]) -> str:
+def _waiting(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not _reported.get(name, False)]
+
+
+def _listed(names: Sequence[str]) -> str:
     return " and ".join(f"`{name}`" for name in names)

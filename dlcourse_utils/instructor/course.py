@@ -122,7 +122,7 @@ def read_source(path: Path) -> NotebookNode:
     """
     if not path.is_file():
         raise CourseError(f"{path}: no such file. A lecture's source is course/source/NN-name/NN-name.py.")
-    notebook = jupytext.read(path, fmt="py:percent")
+    notebook: NotebookNode = jupytext.read(path, fmt="py:percent")
     if not notebook.cells:
         raise CourseError(f"{path}: no cells. Start each cell with '# %%' or '# %% [markdown]'.")
     seen: dict[str, int] = {}
@@ -147,7 +147,8 @@ def read_source(path: Path) -> NotebookNode:
 
 def grade_id(cell: NotebookNode) -> str | None:
     """The cell's nbgrader id, or None for a cell nbgrader does not know."""
-    return cell.metadata.get("nbgrader", {}).get("grade_id")
+    found: str | None = cell.metadata.get("nbgrader", {}).get("grade_id")
+    return found
 
 
 def role(cell: NotebookNode) -> Role:
