@@ -84,16 +84,13 @@ class Exercise:
         test_file = sys._getframe(2).f_code.co_filename
         seconds = min(seconds, _AFTER_TIMEOUT) if self._timed_out else seconds
         outcome = Outcome(name, points, "ok")
-        try:
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(guard.replaced(self._namespace, self._trusted))
-                stack.enter_context(guard.closed(off_limits))
-                stack.enter_context(guard.quiet(self._printed))
-                stack.enter_context(guard.time_limit(seconds))
-                yield
-        except (Exception, SystemExit, TimeUp) as error:
-            self._timed_out |= isinstance(error, TimeUp)
-            outcome = Outcome(name, points, *explain(error, test_file))
+        with guard.replaced(self._namespace, self._trusted), guard.closed(off_limits), guard.quiet(self._printed):
+            try:
+                with guard.time_limit(seconds):
+                    yield
+            except (Exception, SystemExit, TimeUp) as error:
+                self._timed_out |= isinstance(error, TimeUp)
+                outcome = Outcome(name, points, *explain(error, test_file))
         self._outcomes.append(outcome)
 
     # --- what can be said inside a block ---
