@@ -1,0 +1,289 @@
+"""``dlcourse cases``: prove the graders with the answers in ``cases.py``.
+
+Each case is put into the otherwise solved notebook and the real test cells judge it. A wrong answer must lose points in its own exercise,
+nowhere else, and be told its hint; a right one must lose nothing; a blank one scores nothing in its own exercise and costs nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import json
+import re
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nbgrader.preprocessors import ClearSolutions
+from tqdm import tqdm
+from traitlets.config.loader import Config, PyFileConfigLoader
+
+from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture, find_root, lectures
+from dlcourse_utils.instructor.runner import Job, Outcome, Runner
+
+Kind = Literal["wrong", "right", "blank"]
+
+_CELL = re.compile(r"# %%(?P<header>.*)")
+_HINT = re.compile(r"# hint:(?P<hint>.*)")
+_FORM = "Write '# %% wrong | exercise | name' or '# %% right | exercise | name'."
+
+
+@dataclass(frozen=True)
+class Case:
+    """One answer to prove a grader with. ``hint`` is empty unless it is wrong; ``place`` is "file:line"."""
+
+    exercise: str
+    name: str
+    kind: Kind
+    code: str
+    place: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a case got, and whether it deserved it."""
+
+    lecture: str
+    exercise: str
+    case: str
+    kind: Kind
+    lost_here: float
+    lost_elsewhere: float
+    message: str
+    ok: bool
+
+
+def parse(path: Path, exercises: Collection[str]) -> list[Case]:
+    """Read a file of cases.
+
+    Args:
+        path: the file; each cell starts with ``# %% wrong | exercise | name`` or ``# %% right | exercise | name``.
+        exercises: the ids that a case may name.
+
+    Raises:
+        CourseError: the file or a cell of it is not in that form; the message has the file, the line and the cure.
+    """
+    if not path.is_file():
+        raise CourseError(f"{path}: no such file. It holds the answers that the lecture's graders are proven with. {_FORM}")
+    cases: list[Case] = []
+    for line, header, body in _cells(path):
+        case = _case(path, line, header, body, exercises)
+        twin = next((other for other in cases if (other.exercise, other.name) == (case.exercise, case.name)), None)
+        if twin:
+            raise CourseError(f"{case.place}: '{case.exercise}' has a case called '{case.name}' already, at {twin.place}. Give one another name.")
+        cases.append(case)
+    return cases
+
+
+def _cells(path: Path) -> Iterator[tuple[int, str, str]]:
+    """The (line number, header, code) of each cell."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines) if _CELL.match(line)]
+    before = "\n".join(lines[: starts[0]] if starts else lines)
+    if any(not _is_text(statement) for statement in _syntax(before, path, 0).body):
+        raise CourseError(f"{path}:1: there is code before the first case, and it would never run. Move it into the cases. {_FORM}")
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        match = _CELL.match(lines[start])
+        assert match is not None
+        yield start + 1, match["header"].strip(), "\n".join(lines[start + 1 : end])
+
+
+def _case(path: Path, line: int, header: str, body: str, exercises: Collection[str]) -> Case:
+    place = f"{path}:{line}"
+    parts = [part.strip() for part in header.split("|")]
+    if len(parts) != 3 or not all(parts):
+        raise CourseError(f"{place}: '# %% {header}' is no case. {_FORM}")
+    kind, exercise, name = parts
+    if kind not in ("wrong", "right"):
+        raise CourseError(f"{place}: '{kind}' is no kind of case; there are wrong and right. {_FORM}")
+    if exercise not in exercises:
+        raise CourseError(f"{place}: there is no exercise '{exercise}'. There are: {', '.join(exercises)}.")
+    hints = []
+    for text in body.lstrip("\n").splitlines():
+        match = _HINT.match(text)
+        if not match:
+            break
+        hints.append(match["hint"].strip())
+    hint = " ".join(hints)
+    if kind == "wrong" and not hint:
+        raise CourseError(f"{place}: the wrong case '{name}' has no hint. Start it with '# hint: …', a part of the message that must be shown for it.")
+    if kind == "right" and hints:
+        raise CourseError(f"{place}: the right case '{name}' has a hint, but no message is shown for it. Take the hint out, or call the case wrong.")
+    if not _syntax(body, path, line).body:
+        raise CourseError(f"{place}: the case '{name}' is empty. Write the whole solution cell; a blank answer is tried by itself.")
+    return Case(exercise, name, "wrong" if kind == "wrong" else "right", body.strip("\n") + "\n", place, hint)
+
+
+def _syntax(code: str, path: Path, above: int) -> ast.Module:
+    """Parse code that stands below ``above`` lines of a file."""
+    try:
+        return ast.parse("\n" * above + code, filename=str(path))
+    except SyntaxError as error:
+        raise CourseError(f"{path}:{error.lineno}: Python cannot read this case: {error.msg}. Mend the line; it is {(error.text or '').strip()!r}.") from error
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def blanks(lecture: Lecture) -> list[Case]:
+    """What each exercise's cell holds before a student has touched it, by nbgrader's own hand."""
+    config = Config()
+    if (lecture.root / "course" / "nbgrader_config.py").is_file():
+        config = PyFileConfigLoader("nbgrader_config.py", path=str(lecture.root / "course")).load_config()
+    notebook, _ = ClearSolutions(config=config).preprocess(copy.deepcopy(lecture.notebook), {})
+    stubs = {cell.id: cell.source for cell in notebook.cells}
+    return [Case(exercise.id, "blank", "blank", stubs[exercise.id], str(lecture.source)) for exercise in lecture.exercises]
+
+
+def judge(lecture: Lecture, case: Case, outcome: Outcome) -> Verdict:
+    """Whether the case got what it deserves."""
+    exercise = _exercise(lecture, case)
+    lost_here = outcome.lost(exercise.test_ids)
+    lost_elsewhere = round(outcome.lost() - lost_here, 6)
+    told = outcome.message(exercise.test_ids)
+    deserved = {
+        "wrong": lost_here > 0 and _plain(case.hint) in _plain(told),
+        "right": lost_here == 0,
+        "blank": lost_here == exercise.points,
+    }[case.kind]
+    message = "\n".join(part for part in (told, *outcome.errors, outcome.ended) if part)
+    ok = deserved and lost_elsewhere == 0 and not outcome.ended
+    return Verdict(lecture.name, case.exercise, case.name, case.kind, lost_here, lost_elsewhere, message, ok)
+
+
+def _exercise(lecture: Lecture, case: Case) -> Exercise:
+    return next(exercise for exercise in lecture.exercises if exercise.id == case.exercise)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def prove(runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int = 0, progress: bool = False) -> tuple[Outcome, list[Verdict]]:
+    """Try the reference solutions and every case.
+
+    Returns:
+        The reference's outcome, which must have lost nothing, and the verdicts in the order of ``cases``.
+
+    Raises:
+        CourseError: the lecture's own cells fail, before any test.
+    """
+    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed=seed) for case in cases)]
+    results = runner.results(lecture, jobs)
+    outcomes = dict(tqdm(results, desc=lecture.name, total=len(jobs), unit="case", disable=None if progress else True))
+    return outcomes[0], [judge(lecture, case, outcomes[number]) for number, case in enumerate(cases, start=1)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``dlcourse cases``."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="lectures, such as 01 or 01-perceptron (default: all)")
+    parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="try the cases in this file instead of the lectures' own")
+    parser.add_argument("--exercise", metavar="ID", help="only the cases of this exercise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict to this file")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
+    parser.add_argument("--workers", type=int, metavar="N", help="how many notebooks run at a time (default: one a core)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Try the cases, print what failed, and return 1 when anything did."""
+    chosen = lectures(find_root(), args.names)
+    plan = _plan(chosen, args.file, args.exercise)
+    started = time.monotonic()
+    verdicts: list[Verdict] = []
+    lost: dict[str, float] = {}
+    with Runner(workers=args.workers) as runner:
+        for lecture, cases in plan:
+            reference, judged = prove(runner, lecture, cases, seed=args.seed, progress=True)
+            lost[lecture.name] = reference.lost()
+            verdicts += judged
+            if reference.lost() or reference.ended:
+                print(f"{lecture.name}: the reference solutions lose {reference.lost():g} points. {reference.ended}\n{reference.message(reference.tests)}\n")
+            _report(lecture, cases, judged)
+    seconds = time.monotonic() - started
+    summary = summarise(verdicts, lost, seconds, args.seed)
+    print(f"{summary['ok']} of {summary['cases']} cases as deserved, {seconds:.1f} s, {summary['cases_per_second']:g} cases a second")
+    if args.json:
+        _write(args.json, {"cases": [asdict(verdict) for verdict in verdicts], "summary": summary})
+    return 1 if summary["failed"] or any(lost.values()) else 0
+
+
+def _plan(chosen: Sequence[Lecture], file: Path | None, exercise: str | None) -> list[tuple[Lecture, list[Case]]]:
+    """Which cases to try in which lecture."""
+    owners: dict[str, Lecture] = {}
+    for lecture in chosen:
+        for known in lecture.exercises:
+            if file and known.id in owners:
+                raise CourseError(f"{owners[known.id].name} and {lecture.name} both have an exercise '{known.id}'. Name the lecture that {file} is for.")
+            owners[known.id] = lecture
+    if exercise and exercise not in owners:
+        raise CourseError(f"--exercise {exercise}: no such exercise. There are: {', '.join(owners)}.")
+    plan = []
+    for lecture in chosen:
+        ids = [known.id for known in lecture.exercises]
+        cases = [case for case in parse(file, owners) if case.exercise in ids] if file else [*parse(lecture.cases, ids), *blanks(lecture)]
+        wanted = [case for case in cases if exercise in (None, case.exercise)]
+        if wanted:
+            plan.append((lecture, wanted))
+    if not plan:
+        raise CourseError(f"{file or 'the chosen lectures'}: there is no case to try. {_FORM}")
+    return plan
+
+
+def _report(lecture: Lecture, cases: Sequence[Case], verdicts: Sequence[Verdict]) -> None:
+    """Print one line an exercise, then what is wrong with each case that did not get what it deserves."""
+    print(lecture.name)
+    for exercise in lecture.exercises:
+        here = [verdict for verdict in verdicts if verdict.exercise == exercise.id]
+        if here:
+            counts = "  ".join(f"{sum(v.kind == kind for v in here)} {kind}" for kind in ("wrong", "right", "blank"))
+            failed = sum(not verdict.ok for verdict in here)
+            print(f"  {exercise.number:<6} {exercise.id:<28} {counts}  {f'{failed} NOT as deserved' if failed else 'as deserved'}")
+    for case, verdict in zip(cases, verdicts, strict=True):
+        if not verdict.ok:
+            print(f"\n{explain(lecture, case, verdict)}")
+    print()
+
+
+def explain(lecture: Lecture, case: Case, verdict: Verdict) -> str:
+    """For a case that failed: what was expected, what came, and the message it got."""
+    points = _exercise(lecture, case).points
+    expected = {
+        "wrong": f"some of {points:g} points lost here, none elsewhere, and a message with: {_plain(case.hint)}",
+        "right": "no points lost",
+        "blank": f"all {points:g} points lost here, none elsewhere",
+    }[case.kind]
+    told = "\n".join(f"    {line}" for line in verdict.message.splitlines()) or "    (nothing)"
+    return (
+        f"{case.place}: {case.kind} | {case.exercise} | {case.name}\n"
+        f"  expected: {expected}\n"
+        f"  came:     {verdict.lost_here:g} lost here, {verdict.lost_elsewhere:g} elsewhere\n"
+        f"  message:\n{told}"
+    )
+
+
+def summarise(verdicts: Sequence[Verdict], reference_lost: dict[str, float], seconds: float, seed: int) -> dict[str, Any]:
+    """The figures that go under ``summary``; ``reference_lost`` is lecture -> points that the reference solutions lost."""
+    return {
+        "lectures": len({verdict.lecture for verdict in verdicts}),
+        "exercises": len({(verdict.lecture, verdict.exercise) for verdict in verdicts}),
+        "cases": len(verdicts),
+        **{kind: sum(verdict.kind == kind for verdict in verdicts) for kind in ("wrong", "right", "blank")},
+        "ok": sum(verdict.ok for verdict in verdicts),
+        "failed": sum(not verdict.ok for verdict in verdicts),
+        "reference_lost": reference_lost,
+        "seed": seed,
+        "seconds": round(seconds, 2),
+        "cases_per_second": round(len(verdicts) / seconds, 2),
+    }
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CourseError(f"{path}: cannot write the verdicts here: {error.strerror}. Name a file in a folder that exists.") from error

@@ -1,0 +1,334 @@
+"""The warm interpreter: a process that has the imports done and forks one child for each notebook to run.
+
+``runner.Runner`` starts it as a fresh process and talks to it in lines of JSON; nothing else should. There are three kinds of process:
+
+- the *server* imports torch and the rest once, and forks a spine for each request;
+- the *spine* walks down one lecture's cells in a real IPython shell, running setup and solution cells, and forks a child for each
+  job at the first cell that the job replaces, so that what lies above is never run twice;
+- the *child* puts in the replacement, runs the rest of the notebook, tests included, and sends what each cell put out.
+
+A child that hangs is killed with its process group, one that dies is noticed: either way the job gets a verdict and the others go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import json
+import os
+import random
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+#: What lectures import, and what torch would import at its first optimizer (over a second) in every child anew.
+WARM_IMPORTS = (
+    "torch",
+    "torch._dynamo",
+    "torch.func",
+    "torch.utils.data",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "ipywidgets",
+    "scipy.stats",
+    "sklearn.datasets",
+    "dlcourse_utils.checks",
+    "dlcourse_utils.claims",
+    "dlcourse_utils.data",
+    "dlcourse_utils.plotting",
+    "dlcourse_utils.training",
+    "dlcourse_utils.widgets",
+)
+#: Characters of printed text kept of one cell; the rest of a runaway print is dropped.
+MOST_TEXT = 200_000
+
+Json = dict[str, Any]
+
+
+class Recorder:
+    """What the running cell has put out so far, as notebook outputs."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Json] = []
+        self._room = MOST_TEXT
+
+    def stream(self, name: str, text: str) -> None:
+        """Add printed text, joined to the text before it as a notebook does."""
+        text = text[: self._room]
+        self._room -= len(text)
+        last = self.outputs[-1] if self.outputs else {}
+        if last.get("name") == name:
+            last["text"] += text
+        elif text:
+            self.outputs.append({"output_type": "stream", "name": name, "text": text})
+
+    def take(self) -> list[Json]:
+        """Hand over the outputs and start the next cell's."""
+        taken, self.outputs, self._room = self.outputs, [], MOST_TEXT
+        return taken
+
+
+class _Stream(io.TextIOBase):
+    """``sys.stdout`` or ``sys.stderr`` of a cell."""
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self.name = name
+        self._recorder = recorder
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._recorder.stream(self.name, text)
+        return len(text)
+
+
+class _DisplayHook(DisplayHook):
+    """The value of a cell's last expression becomes an ``execute_result``, as in a kernel."""
+
+    shell: Shell
+
+    def write_output_prompt(self) -> None:
+        """A notebook has no ``Out[1]:`` in its text."""
+
+    def write_format_data(self, format_dict: Json, md_dict: Json | None = None) -> None:
+        self.shell.recorder.outputs.append({"output_type": "execute_result", "execution_count": None, "data": format_dict, "metadata": md_dict or {}})
+
+    def finish_displayhook(self) -> None:
+        """Nothing to end: the output is recorded whole."""
+
+
+class _DisplayPublisher(DisplayPublisher):
+    """``display(…)`` becomes ``display_data``."""
+
+    shell: Shell
+
+    def publish(self, data: Json, metadata: Json | None = None, source: object = None, *, update: bool = False, **_: object) -> None:
+        if not update:
+            self.shell.recorder.outputs.append({"output_type": "display_data", "data": data, "metadata": metadata or {}})
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.shell.recorder.take()
+
+
+class Shell(InteractiveShell):
+    """IPython as a kernel runs it, with outputs kept in ``recorder`` instead of sent to a browser."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+        config = Config()
+        config.HistoryManager.enabled = False  # else it starts a thread and writes a file
+        super().__init__(config=config, displayhook_class=_DisplayHook, display_pub_class=_DisplayPublisher)  # type: ignore[no-untyped-call]
+        sys.stdout, sys.stderr = _Stream(self.recorder, "stdout"), _Stream(self.recorder, "stderr")
+
+    def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
+        self.recorder.outputs.append({"output_type": "error", "ename": etype.__name__, "evalue": str(evalue), "traceback": stb})
+
+    def run(self, source: str) -> list[Json]:
+        """Run one cell and return its outputs."""
+        self.run_cell(source, store_history=True)  # type: ignore[no-untyped-call]
+        return self.recorder.take()
+
+
+def serve() -> None:
+    """Answer requests, one a line on standard input, until it closes. See ``Runner`` for their form."""
+    replies = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    for name in WARM_IMPORTS:
+        with suppress(ImportError):  # the cell that needs it will say so
+            importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # children share these pages: the collector must not touch them
+    for line in sys.stdin:
+        spine = os.fork()
+        if spine == 0:
+            os.dup2(nothing, 0)
+            _leave_by_exit(Spine(json.loads(line), replies).walk)
+        try:
+            _, status = os.waitpid(spine, 0)
+        except SystemExit:
+            os.kill(spine, signal.SIGTERM)
+            os.waitpid(spine, 0)
+            raise
+        _send(replies, {"done": os.waitstatus_to_exitcode(status)})
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+def _leave_by_exit(work: Callable[[], None]) -> NoReturn:
+    """Run ``work`` in a forked process and end it there, whatever happens, without the parent's clean-up."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except SystemExit:
+        pass
+    except BrokenPipeError:
+        pass  # whoever asked is gone
+    finally:
+        os._exit(status)
+
+
+def _send(pipe: int, message: Json) -> None:
+    data = memoryview(json.dumps(message).encode() + b"\n")
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+@dataclass
+class _Child:
+    """A job at work."""
+
+    job: int
+    pid: int
+    pipe: int
+    started: float
+    first: int
+    received: bytearray = field(default_factory=bytearray)
+
+
+class Spine:
+    """One lecture: runs what every job shares, and forks the jobs where they part."""
+
+    def __init__(self, request: Json, replies: int) -> None:
+        self.cells: Sequence[Json] = request["cells"]
+        self.jobs: Sequence[Json] = request["jobs"]
+        self.workers: int = request["workers"]
+        self.seconds: float = request["seconds"]
+        self.replies = replies
+        self.shell = Shell.instance()  # the one that get_ipython() and display() find
+        self.children: dict[int, _Child] = {}
+        self.selector = selectors.DefaultSelector()
+
+    def walk(self) -> None:
+        """Run down the notebook once; every job's result is sent as soon as it is there."""
+        try:
+            waiting = sorted(range(len(self.jobs)), key=lambda job: self.jobs[job]["start"])
+            for index, cell in enumerate(self.cells):
+                while waiting and self.jobs[waiting[0]]["start"] == index:
+                    while len(self.children) >= self.workers:
+                        self._wait()
+                    self._start(waiting.pop(0), index)
+                if not waiting:
+                    break
+                if cell["role"] != "test":
+                    errors = [o for o in self.shell.run(cell["source"]) if o["output_type"] == "error"]
+                    if errors:
+                        _send(self.replies, {"broken": cell["id"], "error": f"{errors[0]['ename']}: {errors[0]['evalue']}"})
+                        return
+            while self.children:
+                self._wait()
+        finally:
+            for child in self.children.values():
+                self._reap(child)
+
+    def _start(self, job: int, index: int) -> None:
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.close(self.replies)
+            _leave_by_exit(lambda: _run_job(self.shell, self.cells[index:], self.jobs[job], theirs))
+        os.close(theirs)
+        with suppress(PermissionError, ProcessLookupError):  # both sides set it, so that it is set whoever comes first
+            os.setpgid(pid, pid)
+        self.children[ours] = _Child(job, pid, ours, time.monotonic(), index)
+        self.selector.register(ours, selectors.EVENT_READ)
+
+    def _wait(self) -> None:
+        """Take in what children have sent until something happens, and end those that are over or late."""
+        soonest = min(child.started for child in self.children.values()) + self.seconds
+        for key, _ in self.selector.select(max(0.0, soonest - time.monotonic())):
+            child = self.children[key.fd]
+            data = os.read(key.fd, 1 << 16)
+            child.received += data
+            if not data or child.received.endswith(b"\nnull\n"):
+                self._finish(child, late=False)
+        for child in [c for c in self.children.values() if time.monotonic() - c.started >= self.seconds]:
+            self._finish(child, late=True)
+
+    def _finish(self, child: _Child, *, late: bool) -> None:
+        status = self._reap(child)
+        lines = bytes(child.received).split(b"\n")[:-1]
+        whole = lines[-1:] == [b"null"]
+        cells = [json.loads(line) for line in lines if line != b"null"]
+        ended = ""
+        if not whole:
+            where = f" in cell '{self.cells[child.first + len(cells)]['id']}'"
+            if late:
+                ended = f"timed out after {self.seconds:g} s" + where
+            elif status < 0:
+                ended = f"died with signal {signal.Signals(-status).name}" + where
+            else:
+                ended = f"left the interpreter with exit status {status}" + where
+        _send(self.replies, {"job": child.job, "cells": cells, "ended": ended, "seconds": time.monotonic() - child.started})
+
+    def _reap(self, child: _Child) -> int:
+        """Kill the child with all that it started and collect it; its exit code, negative for a signal."""
+        if child.pipe in self.selector.get_map():
+            self.selector.unregister(child.pipe)
+            os.close(child.pipe)
+        self.children = {pipe: other for pipe, other in self.children.items() if other is not child}
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        _, status = os.waitpid(child.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+
+def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: int) -> None:
+    """The child: run the rest of the notebook and send one line a cell, then ``null``."""
+    import torch
+
+    os.mkdir(str(os.getpid()))
+    os.chdir(str(os.getpid()))
+    os.environ["DLCOURSE_SEED"] = str(job["seed"])
+    random.seed(job["seed"])  # forked children share their parent's generators
+    np.random.seed(job["seed"])
+    torch.manual_seed(job["seed"])
+    printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
+    for cell in cells:
+        outputs = shell.run(job["replace"].get(cell["id"], cell["source"]))
+        for name, file in printed.items():
+            text = file.read(MOST_TEXT).decode(errors="replace")
+            if text:
+                outputs.append({"output_type": "stream", "name": name, "text": text})
+        if cell["role"] != "test":
+            outputs = [output for output in outputs if output["output_type"] == "error"]
+        _send(pipe, {"id": cell["id"], "outputs": outputs})
+    os.write(pipe, b"null\n")
+
+
+def _redirect(fd: int) -> io.FileIO:
+    """Send a file descriptor's text into a file of its own and return a reader of it."""
+    name = f"fd{fd}"
+    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(target, fd)
+    os.close(target)
+    return io.FileIO(name)
