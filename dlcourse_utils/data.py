@@ -142,7 +142,7 @@ def photo(name: str = "camera") -> NDArray[np.float64]:
         raise ValueError(f"There is no photograph {name!r} inside the packages. There are: {', '.join(PHOTOS)}.")
     image = sklearn.datasets.load_sample_image(f"{name}.jpg") if name in ("china", "flower") else getattr(skimage.data, name)()
     grey = skimage.color.rgb2gray(image[..., :3]) if image.ndim == 3 else image
-    return np.clip(skimage.util.img_as_float64(grey), 0.0, 1.0)
+    return np.asarray(skimage.util.img_as_float(grey), dtype=np.float64).clip(0.0, 1.0)  # type: ignore[no-untyped-call]
 
 
 def _test_last(n: int, split: str, test: int, seed: int, spare: int = 0) -> NDArray[np.int64]:
@@ -172,7 +172,7 @@ def _published(name: str, root: Path) -> tuple[_Images, _Images]:
             place = root / (f"{kind.__name__}/raw" if name != "cifar10" else "")
             files = [file for file, _ in kind.resources] if name != "cifar10" else [kind.filename]
             raise DataUnavailable(
-                f"{name} is not in {place} and could not be downloaded: {error}\n"
+                f"{name} could not be read from {place}, nor downloaded into it: {error}\n"
                 f"Connect to the internet and run this again; or put {', '.join(files)} into {place}; or use data.load('digits'), which needs no network."
             ) from error
         x = np.asarray(part.data)

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
@@ -54,7 +53,7 @@ _STYLE: dict[str, Any] = {
 
 def use_style() -> None:
     """Set the course's style for every figure made from now on. Importing this module does it."""
-    mpl.rcParams.update(_STYLE)
+    plt.style.use(_STYLE)
 
 
 use_style()
@@ -70,7 +69,7 @@ def subplots(ncols: int = 1, nrows: int = 1, *, width: float | None = None, heig
 
 
 def png(figure: Figure, *, tight: bool = False) -> bytes:
-    """The figure as a PNG; the same figure gives the same bytes. ``tight`` fits the picture to what is drawn."""
+    """The figure as a PNG; the same drawing gives the same bytes. ``tight`` fits the picture to what is drawn."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight" if tight else None, metadata={"Software": None})
     return buffer.getvalue()
@@ -98,13 +97,13 @@ def show_png(picture: bytes, alt: str) -> None:
         raise ValueError(f"alt={alt!r}: say in a sentence what the picture shows, with its numbers, to someone who cannot see it.")
     if get_ipython() is not None:
         content = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": alt}
-        display(content, raw=True, metadata={"image/png": {"alt": alt}})
+        display(content, raw=True, metadata={"image/png": {"alt": alt}})  # type: ignore[no-untyped-call]
 
 
 def curves(ax: Axes, values: Mapping[str, ArrayLike], *, xlabel: str = "", ylabel: str = "", log: bool = False, x: ArrayLike | None = None) -> None:
     """One line a label, told apart by colour, dashes and markers. ``values`` are (n,); ``x`` is 1 to n if not given; ``log`` is the y axis."""
-    for i, (label, line) in enumerate(values.items()):
-        line = np.asarray(line, dtype=float)
+    for i, (label, given) in enumerate(values.items()):
+        line = np.asarray(given, dtype=float)
         at = np.arange(1, len(line) + 1) if x is None else np.asarray(x, dtype=float)
         every = (i * max(1, len(line) // 40), max(1, len(line) // 8))  # few markers, not all at the same place
         ax.plot(at, line, label=label, color=_of(COLOURS, i), linestyle=_of(LINES, i), marker=_of(MARKERS, i), markevery=every)
@@ -120,7 +119,8 @@ def bars(ax: Axes, values: Mapping[str, ArrayLike], *, xlabel: str = "", ylabel:
         mean = each.mean()
         ax.bar(i, mean, width=0.65, color=_of(COLOURS, i), hatch=_of(HATCHES, i), edgecolor="white")
         if len(each) > 1:
-            ax.vlines(i, each.min(), each.max(), color="black", linewidth=2)
+            for colour, width in (("white", 5), ("black", 2)):  # a white rim, to be seen on any bar
+                ax.vlines(i, each.min(), each.max(), color=colour, linewidth=width)
         ax.annotate(fmt.format(mean), (i, max(mean, each.max())), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=10)
     ax.set_xticks(range(len(values)), list(values))
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
@@ -140,10 +140,10 @@ def heatmap(
 ) -> None:
     """A matrix as shaded cells, each with its number. ``values`` is (len(rows), len(columns))."""
     matrix = np.atleast_2d(np.asarray(values, dtype=float))
-    image = ax.imshow(matrix, aspect="auto")
+    ax.imshow(matrix, aspect="auto")
+    middle = (np.nanmin(matrix) + np.nanmax(matrix)) / 2
     for (i, j), value in np.ndenumerate(matrix):
-        dark = image.norm(value) < 0.5
-        ax.text(j, i, fmt.format(value), ha="center", va="center", color="white" if dark else "black", fontsize=10)
+        ax.text(j, i, fmt.format(value), ha="center", va="center", color="white" if value < middle else "black", fontsize=10)
     ax.set_xticks(range(matrix.shape[1]), columns)
     ax.set_yticks(range(matrix.shape[0]), rows)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -179,28 +179,35 @@ def decision_regions(
 
 def points(ax: Axes, x: ArrayLike, labels: ArrayLike, *, classes: Mapping[float, str] | None = None) -> None:
     """Points (n, 2), each class with its colour and marker, in the same order as ``decision_regions``; ``classes`` names them in a legend."""
-    x, labels = np.asarray(x, dtype=float), np.asarray(labels)
-    known = dict.fromkeys(np.unique(labels).tolist(), "") if classes is None else classes
+    at, of = np.asarray(x, dtype=float), np.asarray(labels)
+    known: Mapping[float, str] = dict.fromkeys(np.unique(of).tolist(), "") if classes is None else classes
     for i, (label, name) in enumerate(known.items()):
-        here = x[labels == label]
+        here = at[of == label]
         ax.scatter(here[:, 0], here[:, 1], s=60, color=_of(COLOURS, i), marker=_of(MARKERS, i), edgecolor="white", label=name, zorder=3)
     if any(known.values()):
         ax.legend()
 
 
-def network_diagram(ax: Axes, sizes: Sequence[int], *, names: Sequence[str] | None = None, at_most: int = 8) -> None:
-    """A fully connected network: a column of circles a layer, ``sizes`` units in each, at most ``at_most`` of them drawn; ``names`` go below."""
-    drawn = [min(size, at_most) for size in sizes]
-    heights = [np.arange(n) - (n - 1) / 2 for n in drawn]
-    for layer, (left, right) in enumerate(itertools.pairwise(heights)):
-        for a in left:
-            for b in right:
-                ax.plot([layer, layer + 1], [a, b], color="0.6", linestyle="-", linewidth=0.8, zorder=1)
-    for layer, at in enumerate(heights):
-        ax.scatter([layer] * len(at), at, s=220, color="white", edgecolor=COLOURS[0], linewidth=2, zorder=2)
-        below = f"{names[layer]}\n" if names else ""
-        ax.text(layer, -max(drawn) / 2 - 0.4, f"{below}{sizes[layer]}", ha="center", va="top")
-    ax.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(-max(drawn) / 2 - 1.4, max(drawn) / 2))
+def network_diagram(ax: Axes, sizes: Sequence[int], *, names: Sequence[str] | None = None, at_most: int = 7) -> None:
+    """A fully connected network: a column of circles a layer, with the layer's name and size below.
+
+    A layer of more than ``at_most`` units is drawn with dots in its middle.
+    """
+    tallest = min(max(sizes), at_most)
+    columns = []
+    for layer, size in enumerate(sizes):
+        heights = np.arange(min(size, at_most)) - (min(size, at_most) - 1) / 2
+        if size > at_most:
+            middle = len(heights) // 2
+            ax.text(layer, heights[middle], "⋮", ha="center", va="center", fontsize=16)
+            heights = np.delete(heights, middle)
+        columns.append(heights)
+        ax.scatter([layer] * len(heights), heights, s=220, color="white", edgecolor=COLOURS[0], linewidth=2, zorder=2)
+        ax.text(layer, -tallest / 2 - 0.1, f"{names[layer]}\n{size}" if names else f"{size}", ha="center", va="top")
+    for layer, (left, right) in enumerate(itertools.pairwise(columns)):
+        for start, end in itertools.product(left, right):
+            ax.plot([layer, layer + 1], [start, end], color="0.6", linestyle="-", linewidth=0.8, zorder=1)
+    ax.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(-tallest / 2 - (1.3 if names else 0.8), tallest / 2))
     ax.set_axis_off()
 
 

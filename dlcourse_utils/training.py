@@ -66,6 +66,8 @@ def progress(items: Iterable[Item], desc: str = "", total: int | None = None) ->
     return iter(tqdm(items, desc=desc, total=total, leave=False, file=sys.stdout, dynamic_ncols=True, disable=os.environ.get(VARIABLE) == "off"))
 
 
+_bar = progress  # in ``fit`` an argument has that name
+
 def fit(
     model: nn.Module,
     loss: Loss,
@@ -121,7 +123,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     was_training, start = model.training, time.perf_counter()
     try:
-        for epoch in _epochs(epochs, progress):
+        for epoch in _bar(range(epochs), "epochs") if progress else range(epochs):
             history.train_loss.append(_epoch(model, loss, x, y, batch_size or len(x), optimizer, generator, epoch))
             if held_out is None:
                 history.best_epoch = epoch
@@ -148,13 +150,14 @@ def _epoch(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, batch_size: int, 
     """One pass over the examples in a fresh order; the mean loss."""
     model.train()
     total = 0.0
-    for batch in torch.randperm(len(x), generator=generator).to(x.device).split(batch_size):
+    for batch in torch.split(torch.randperm(len(x), generator=generator).to(x.device), batch_size):
         optimizer.zero_grad()
         value = loss(model(x[batch]), y[batch])
-        _must_be_finite(value.item(), "loss", epoch, optimizer)
-        value.backward()
+        number = value.item()
+        _must_be_finite(number, "loss", epoch, optimizer)
+        torch.autograd.backward(value)
         optimizer.step()
-        total += value.item() * len(batch)
+        total += number * len(batch)
     return total / len(x)
 
 
@@ -169,10 +172,3 @@ def _must_be_finite(value: float, what: str, epoch: int, optimizer: Optimizer) -
 def _tensor(data: Data, device: torch.device, dtype: torch.dtype) -> Tensor:
     tensor = torch.as_tensor(data)
     return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-
-
-_bar = progress
-
-
-def _epochs(n: int, shown: bool) -> Iterable[int]:
-    return _bar(range(n), "epochs") if shown else range(n)

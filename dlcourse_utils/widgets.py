@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +76,7 @@ def _render(draw: Draw, values: Mapping[str, Value], caption: str = "") -> _Pict
         figure, alt = draw(**values)
         try:
             if caption:
-                figure.text(0.5, 1.0, caption, ha="center", va="bottom", fontweight="bold")
+                figure.text(0.5, 1.0, textwrap.fill(caption, 40), ha="center", va="bottom", fontweight="bold")
             return _Picture(plotting.png(figure, tight=bool(caption)), alt)
         finally:
             plt.close(figure)
@@ -96,7 +98,7 @@ def _last_function(error: Exception) -> str:
         frames.append(trace.tb_frame)
         trace = trace.tb_next
     own = [frame for frame in frames if frame.f_globals.get("__name__") == "__main__"] or frames
-    return f"`{own[-1].f_code.co_qualname}`"
+    return f"`{own[-1].f_code.co_qualname.split('.<locals>')[0]}`"
 
 
 def _show_live(draw: Draw, sliders: Mapping[str, Control], start: Mapping[str, Value], first: _Picture, title: str) -> None:
@@ -109,14 +111,17 @@ def _show_live(draw: Draw, sliders: Mapping[str, Control], start: Mapping[str, V
     style, layout = {"description_width": "initial"}, {"width": "26em"}
     controls: dict[str, Any] = {}
     for name, control in sliders.items():
-        given = {"description": name.replace("_", " "), "value": start[name], "style": style, "layout": layout}
+        given: dict[str, Any] = {"description": name.replace("_", " "), "value": start[name], "style": style, "layout": layout}
         if isinstance(control, bool):
             controls[name] = ipywidgets.Checkbox(indent=False, **given)
         elif isinstance(control, list):
             controls[name] = ipywidgets.Dropdown(options=control, **given)
         else:
-            kind = ipywidgets.IntSlider if all(isinstance(number, int) for number in control) else ipywidgets.FloatSlider
-            controls[name] = kind(min=control[0], max=control[1], step=control[2], continuous_update=False, **given)
+            given |= {"min": control[0], "max": control[1], "step": control[2], "continuous_update": False}
+            if all(isinstance(number, int) for number in control):
+                controls[name] = ipywidgets.IntSlider(**given)
+            else:
+                controls[name] = ipywidgets.FloatSlider(readout_format=f".{max(0, math.ceil(-math.log10(control[2])))}f", **given)
     picture = ipywidgets.HTML(_as_html(first))
 
     def redraw(_: object) -> None:
@@ -126,7 +131,7 @@ def _show_live(draw: Draw, sliders: Mapping[str, Control], start: Mapping[str, V
         control.observe(redraw, names="value")
     heading = [ipywidgets.HTML(f"<strong>{html.escape(title)}</strong>")] if title else []
     bundle = ipywidgets.VBox([*heading, *controls.values(), picture])._repr_mimebundle_()
-    display(bundle | {"text/plain": _STANDS_IN}, raw=True)
+    display(bundle | {"text/plain": _STANDS_IN}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def _as_html(picture: _Picture | str) -> str:
@@ -155,11 +160,12 @@ def _caption(setting: Mapping[str, Value]) -> str:
 
 
 def _side_by_side(pictures: Sequence[bytes], columns: int = 3) -> bytes:
-    """PNGs on a white sheet, row by row, unscaled."""
+    """PNGs on a white sheet, unscaled, in rows of at most ``columns`` that are as even as can be."""
     images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
     width, height = max(image.width for image in images), max(image.height for image in images)
-    columns = min(columns, len(images))
-    sheet = Image.new("RGB", (columns * width, -(-len(images) // columns) * height), "white")
+    rows = math.ceil(len(images) / columns)
+    columns = math.ceil(len(images) / rows)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
     for i, image in enumerate(images):
         sheet.paste(image, (i % columns * width, i // columns * height))
     buffer = io.BytesIO()
