@@ -3,6 +3,7 @@
 It needs neither torch nor data, so that running it takes seconds.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import shutil

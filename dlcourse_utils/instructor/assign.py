@@ -36,7 +36,8 @@ def source_notebook(lecture: Lecture) -> bytes:
 
 def notebook_bytes(notebook: NotebookNode) -> bytes:
     """A notebook as it lies on disk: keys sorted, one trailing newline."""
-    return (nbformat.writes(notebook) + "\n").encode()
+    text: str = nbformat.writes(notebook)
+    return (text + "\n").encode()
 
 
 def student_notebook(lecture: Lecture) -> bytes:
