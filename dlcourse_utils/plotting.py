@@ -117,10 +117,10 @@ def bars(ax: Axes, values: Mapping[str, ArrayLike], *, xlabel: str = "", ylabel:
     for i, value in enumerate(values.values()):
         each = np.atleast_1d(np.asarray(value, dtype=float))
         mean = each.mean()
-        ax.bar(i, mean, width=0.65, color=_of(COLOURS, i), hatch=_of(HATCHES, i), edgecolor="white")
+        ax.bar(i, mean, width=0.65, color=COLOURS[0])
         if len(each) > 1:
             for colour, width in (("white", 5), ("black", 2)):  # a white rim, to be seen on any bar
-                ax.vlines(i, each.min(), each.max(), color=colour, linewidth=width)
+                ax.vlines(i, each.min(), each.max(), color=colour, linestyle="-", linewidth=width)
         ax.annotate(fmt.format(mean), (i, max(mean, each.max())), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=10)
     ax.set_xticks(range(len(values)), list(values))
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")

@@ -68,6 +68,7 @@ def progress(items: Iterable[Item], desc: str = "", total: int | None = None) ->
 
 _bar = progress  # in ``fit`` an argument has that name
 
+
 def fit(
     model: nn.Module,
     loss: Loss,
