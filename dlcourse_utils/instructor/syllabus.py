@@ -40,12 +40,9 @@ def syllabus(lectures: Iterable[Lecture]) -> str:
     for lecture in lectures:
         total = total_points(lecture)
         everything += total
-        rows = [
-            f"| {e.number} | `{e.id}` | {e.points:g} | {'●' * e.difficulty}{'○' * (5 - e.difficulty)} {e.difficulty} of 5 | {e.minutes} |"
-            for e in lecture.exercises
-        ]
+        rows = [f"| {e.number} | `{e.id}` | {e.points:g} | {e.difficulty} of 5 | {e.minutes} |" for e in lecture.exercises]
         rows += [
-            f"| written | `{grade_id(cell)}` | {cell.metadata.nbgrader['points']:g} | graded by hand | |"
+            f"| written | `{grade_id(cell)}` | {cell.metadata.nbgrader['points']:g} | marked by hand | |"
             for cell in lecture.notebook.cells
             if role(cell) == "written"
         ]
