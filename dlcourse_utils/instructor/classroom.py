@@ -29,7 +29,7 @@ from dlcourse_utils.instructor.assign import load_config
 from dlcourse_utils.instructor.course import CourseError, Lecture
 
 #: The last line of a traceback, as nbgrader puts it into its log.
-_RAISED = re.compile(r"^(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Entry|Exit)\b.*)$", re.MULTILINE)
+_RAISED = re.compile(r"^ *(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Entry|Exit)(?:: .*)?)$", re.MULTILINE)
 
 
 class StepError(CourseError):
@@ -136,8 +136,8 @@ class Classroom:
             raised = _RAISED.findall(said)
             if any(line.startswith("KeyboardInterrupt") for line in raised):
                 raise KeyboardInterrupt  # capture_log catches that, too
-            causes = [line for line in raised if not line.startswith("NbGraderException")] or raised
-            raise StepError(causes[-1] if causes else f"{step.__name__} failed; {self.log} says why")
+            causes = [line for line in raised if not line.startswith("NbGraderException")]
+            raise StepError(causes[-1] if causes else f"{step.__name__} failed")
 
 
 class _CourseDirectory(CourseDirectory):
