@@ -11,17 +11,15 @@ from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
     ClearOutput,
-    DeduplicateIds,
     Execute,
     GetGrades,
     IgnorePattern,
     LimitOutput,
-    OverwriteCells,
     OverwriteKernelspec,
     SaveAutoGrades,
 )
 
-from dlcourse_utils.instructor.preprocessors import HideTests, RunOnlyWhatIsGraded
+from dlcourse_utils.instructor.preprocessors import HideTests, RestoreCells, RunOnlyWhatIsGraded
 
 c = get_config()
 
@@ -45,18 +43,15 @@ c.Execute.error_on_timeout = {
     "traceback": ["CellTimeoutError: This cell ran longer than it may. Look for a loop that does not end."],
 }
 c.LimitOutput.max_lines = 200
-c.OverwriteCells.add_missing_cells = True  # a test cell that was deleted is put back and graded
 
 c.Autograde.sanitize_preprocessors = [
-    RunOnlyWhatIsGraded,
     ClearOutput,
-    DeduplicateIds,
     OverwriteKernelspec,
-    OverwriteCells,
+    RestoreCells,  # in place of nbgrader's DeduplicateIds and OverwriteCells
+    RunOnlyWhatIsGraded,  # once it is settled which cell is which
     CheckCellMetadata,
 ]
 c.Autograde.autograde_preprocessors = [
-    RunOnlyWhatIsGraded,  # again: OverwriteCells has just settled which cell is which
     Execute,
     IgnorePattern,
     ClearMetadataPreprocessor,
