@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
 import struct
 import urllib.error
@@ -52,11 +53,12 @@ def write_mnist(folder: Path, kind: type[datasets.MNIST], monkeypatch) -> None:
 
 
 def write_cifar(folder: Path, monkeypatch) -> None:
-    """Two training batches of two images and a test batch of three in CIFAR-10's own format; red is 255, green 51, blue 0."""
+    """Two training batches of two images and a test batch of three in CIFAR-10's own format; red is 255, green 51, blue the row."""
     folder.mkdir(parents=True)
     sums = {}
     for name, n in (("data_batch_1", 2), ("data_batch_2", 2), ("test_batch", 3)):
-        pixels = np.tile(np.repeat([255, 51, 0], 1024).astype(np.uint8), (n, 1))
+        planes = np.stack([np.full((32, 32), 255), np.full((32, 32), 51), np.repeat(np.arange(32), 32).reshape(32, 32)])
+        pixels = np.tile(planes.astype(np.uint8).ravel(), (n, 1))
         content = pickle.dumps({"data": pixels, "labels": list(range(n))})
         (folder / name).write_bytes(content)
         sums[name] = md5(content)
@@ -129,7 +131,7 @@ def test_cifar10_is_read_from_its_own_files_with_channels_first(tmp_path, monkey
     monkeypatch.setenv("DLCOURSE_DATA", str(tmp_path))
     split = data.load("cifar10", test=3, split="tail", flat=False)
     assert (split.x_train.shape, split.x_test.shape) == ((4, 3, 32, 32), (3, 3, 32, 32))
-    np.testing.assert_allclose(split.x_test[0, :, 9, 7], [1, 0.2, 0])
+    np.testing.assert_allclose(split.x_test[0, :, 9, 7], [1, 0.2, 9 / 255])
     np.testing.assert_array_equal(split.y_train, [0, 1, 0, 1])
 
 
@@ -143,6 +145,22 @@ def test_without_network_or_files_the_message_says_what_to_do(tmp_path, capsys, 
     assert ".gz" in message
     assert "data.load('digits')" in message
     assert capsys.readouterr().err == ""
+
+
+def test_a_download_keeps_its_bar_off_stderr_and_is_kept(tmp_path, monkeypatch, capsys):
+    write_mnist(tmp_path / "server", datasets.MNIST, monkeypatch)
+
+    class Answer(io.BytesIO):
+        url, length = None, None
+
+    def serve(request):
+        return Answer((tmp_path / "server" / request.full_url.rsplit("/", 1)[-1]).read_bytes())
+
+    with monkeypatch.context() as online:
+        online.setattr("urllib.request.urlopen", serve)
+        assert len(data.load("mnist", root=tmp_path / "home", test=4).x_train) == 6
+    assert capsys.readouterr().err == ""
+    assert len(data.load("mnist", root=tmp_path / "home", test=4).x_train) == 6
 
 
 def test_a_spoiled_file_is_not_taken_for_data(tmp_path, monkeypatch):
@@ -182,6 +200,12 @@ def test_separable_points_have_the_margin_they_promise(n, d, margin, seed):
     assert points.shape == (n, d)
     assert set(labels.tolist()) == {-1, 1}
     assert distances.min() >= margin * (1 - 1e-9)
+
+
+def test_even_two_separable_points_are_of_two_classes():
+    labels = [data.separable(2, 3, margin=0.1, rng=np.random.default_rng(seed))[1] for seed in range(20)]
+    assert (np.sum(labels, axis=1) == 0).all()
+    assert len({tuple(pair) for pair in labels}) == 2
 
 
 @pytest.mark.parametrize("arguments", [{"n": 1}, {"d": 0}, {"margin": 0.0}, {"margin": float("nan")}])

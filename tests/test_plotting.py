@@ -102,6 +102,13 @@ def test_curves_differ_in_dashes_and_markers_and_have_a_legend():
     assert ax.lines[0].get_xdata()[0] == 1
 
 
+def test_a_curve_looks_the_same_whatever_was_drawn_before():
+    _, ax = plotting.subplots()
+    ax.plot([0, 1])
+    plotting.curves(ax, {"training": [1, 2]})
+    assert (ax.lines[1].get_linestyle(), ax.lines[1].get_color(), ax.lines[1].get_marker()) == ("-", plotting.COLOURS[0], "o")
+
+
 def test_every_bar_carries_its_name_and_its_number():
     _, ax = plotting.subplots()
     plotting.bars(ax, {"SGD": 0.912, "Adam": [0.95, 0.97]}, ylabel="accuracy")
