@@ -55,8 +55,7 @@ BROKEN = [
         "last line is not",
     ),
     ("checks_add_up", 'with check("two numbers", points=1)', 'with check("two numbers", points=2)', "its checks give 4 points and the cell 3"),
-    ("checks_add_up", 'with check("two numbers", points=1)', 'with check("two numbers", points=len("a"))', "not a plain number"),
-    ("checks_add_up", 'with check("two numbers", points=1):\n', 'for _ in range(2):\n  with check("two numbers", points=1):\n', "in a loop"),
+    ("checks_add_up", 'with check("two numbers", points=1)', 'with check("two numbers", points=len("a"))', "cannot be read"),
     (
         "tests_swallow_nothing",
         'with check("two numbers", points=1):\n',
@@ -209,29 +208,67 @@ def test_an_output_in_a_student_notebook_or_a_missing_notebook_is_found(tmp_path
     [
         ("    return sum(numbers) / len(numbers)", "the secret part of 'mean'"),
         ("hidden_row = list(check.rng.normal(size=7))", "the secret part of 'test-mean'"),
-        (
-            "When one number is far from all the others, as with incomes: a single very rich person moves the mean and nobody else.",
-            "the secret part of 'written'",
-        ),
+        ("When one number is far from all the others, as with incomes: a single very rich person moves the mean and nobody else.", "of 'written'"),
         ("squares = mean([number * number for number in numbers])", "cases.py"),
         ("### BEGIN HIDDEN TESTS", "what students must not get"),
     ],
 )
-def test_an_answer_in_a_student_notebook_or_the_helper_package_is_found(tmp_path: Path, secret: str, origin: str) -> None:
+def test_one_line_of_an_answer_in_a_student_notebook_is_found(tmp_path: Path, secret: str, origin: str) -> None:
     where = lecture(tmp_path)
     where.student_notebook.write_bytes(student_notebook(where))
-    package = tmp_path / "dlcourse_utils"
-    (package / "instructor").mkdir(parents=True)
-    (package / "instructor" / "engine.py").write_text(secret)
     assert found("no_answer_within_reach", where) == []
-
-    (package / "helper.py").write_text(f"def helper():\n    {secret.strip()}\n")
     notebook = json.loads(where.student_notebook.read_text())
     notebook["cells"][-1]["source"] = f"Summary\n{secret}\n"
     where.student_notebook.write_text(json.dumps(notebook))
+    [line] = found("no_answer_within_reach", where)
+    assert line.startswith("notebooks/01-mini.ipynb: ")
+    assert origin in line
+
+
+@pytest.mark.parametrize(
+    ("text", "offenders"),
+    [
+        ("def helper(numbers):\n    middle_of_them = mean(numbers)\n    return mean([(number - middle_of_them) ** 2 for number in numbers])\n", 2),
+        ("class mean:\n    pass\n", 1),
+        ("# When one number is far\n", 0),
+        ("def helper(numbers):\n    return sum(numbers) / len(numbers)\n", 0),  # a phrase that programs share
+        ("    ### BEGIN SOLUTION\n", 1),
+    ],
+)
+def test_an_answer_in_the_helper_package_is_found_and_a_shared_phrase_is_not_one(tmp_path: Path, text: str, offenders: int) -> None:
+    where = lecture(tmp_path)
+    package = tmp_path / "dlcourse_utils"
+    (package / "instructor").mkdir(parents=True)
+    (package / "instructor" / "engine.py").write_text(minicourse.SOURCE)
+    (package / "helper.py").write_text(text)
     lines = found("no_answer_within_reach", where)
-    assert [line.split(":")[0] for line in lines] == ["dlcourse_utils/helper.py", "notebooks/01-mini.ipynb"]
-    assert all(origin in line for line in lines)
+    assert len(lines) == offenders, lines
+    assert all(line.startswith("dlcourse_utils/helper.py: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("loop", "sound"),
+    [
+        ('for _ in (1, 2):\n    with check("two numbers", points=0.5):\n        ', True),
+        ('rows = {"a": 1, "b": 2}\nfor i, (name, row) in enumerate(rows.items()):\n    with check("two numbers", points=0.5):\n        ', True),
+        ('for _ in range(2):\n    with check("two numbers", points=0.5):\n        ', True),
+        ('for _ in zip(rows, (1, 2)):\n    with check("two numbers", points=0.5):\n        ', True),
+        ('for _ in (1, 2, 3):\n    with check("two numbers", points=0.5):\n        ', False),
+        ('for _ in check.seeds(2):\n    with check("two numbers", points=0.5):\n        ', False),
+    ],
+)
+def test_checks_in_a_loop_over_a_literal_are_counted(tmp_path: Path, loop: str, sound: bool) -> None:
+    source = minicourse.SOURCE.replace('with check("two numbers", points=1):\n    ', loop)
+    assert source != minicourse.SOURCE
+    assert (found("checks_add_up", lecture(tmp_path, source)) == []) is sound
+
+
+def test_what_only_the_solution_defines_needs_no_types(tmp_path: Path) -> None:
+    source = minicourse.SOURCE.replace(
+        "for number in numbers])\n    ### END SOLUTION", "for number in numbers])\n\n\ndef halved(number):\n    return number / 2\n    ### END SOLUTION"
+    )
+    assert source != minicourse.SOURCE
+    assert found("solutions_are_typed_and_documented", lecture(tmp_path, source)) == []
 
 
 def test_the_command_prints_offenders_and_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from dlcourse_utils.instructor import regions
 from dlcourse_utils.instructor.course import Lecture, grade_id
+from dlcourse_utils.instructor.findings import code, defined
 
 #: Shorter lines say too little to betray an answer, and stand in many programs by chance; a block's first line even more so.
 _TELLING, _TELLING_BLOCK = 25, 40
+#: In the helper package a line by itself must be longer: programs share phrases. Two such lines in a row are no chance.
+_TELLING_ALONE = 70
 
 
-def secret_lines(lecture: Lecture) -> dict[str, str]:
-    """The telling lines of the lecture's solutions, hidden tests, mark schemes and cases, each with where it comes from.
+@dataclass(frozen=True)
+class Secrets:
+    """What must not reach students: telling lines, each with where it comes from, and the names of the answers."""
+
+    lines: Mapping[str, str]
+    answers: frozenset[str]
+
+    def __or__(self, other: Secrets) -> Secrets:
+        return Secrets({**self.lines, **other.lines}, self.answers | other.answers)
+
+
+def secrets_of(lecture: Lecture) -> Secrets:
+    """The telling lines of the lecture's solutions, hidden tests, mark schemes and cases, and what its answers are called.
 
     Lines that students see anyway, in the same source, are no secrets.
     """
@@ -28,7 +43,8 @@ def secret_lines(lecture: Lecture) -> dict[str, str]:
         for line in lecture.cases.read_text(encoding="utf-8").splitlines():
             if _telling(line):
                 secret.setdefault(line.strip(), "cases.py")
-    return {line: where for line, where in secret.items() if line not in visible}
+    answers = frozenset(name for _, tree in code(lecture, "solution") for name in defined(tree) if not name.startswith("_"))
+    return Secrets({line: where for line, where in secret.items() if line not in visible}, answers)
 
 
 def _telling(line: str) -> bool:
@@ -38,39 +54,28 @@ def _telling(line: str) -> bool:
     return len(text) >= (_TELLING_BLOCK if text.endswith(":") else _TELLING)
 
 
-def lines_of(name: str, content: bytes) -> Iterator[str]:
-    """The lines of a file, or of every cell and output of a notebook; none of what is not text."""
+def leaks(name: str, content: bytes, secrets: Secrets) -> Iterator[str]:
+    """What a file that students get gives away, one sentence each."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
         return
-    if name.endswith(".ipynb"):
-        todo = [json.loads(text)]
-        while todo:
-            item = todo.pop()
-            if isinstance(item, str):
-                yield from item.splitlines()
-            elif isinstance(item, dict):
-                todo.extend(item.values())
-            elif isinstance(item, list):
-                # a cell's source is a list of its lines
-                todo.extend(item)
-    else:
-        yield from text.splitlines()
+    notebook = name.endswith(".ipynb")
+    lines = [line.strip() for line in (_strings(json.loads(text)) if notebook else text.splitlines()) if line.strip()]
+    for i, line in enumerate(lines):
+        near = lines[max(i - 1, 0) : i] + lines[i + 1 : i + 2]
+        if line in secrets.lines and (notebook or len(line) >= _TELLING_ALONE or any(other in secrets.lines for other in near)):
+            yield f"'{line}' is from {secrets.lines[line]}"
+        elif any(f"BEGIN {region}" in line for region in regions.SECRET):
+            yield f"'{line}' opens what students must not get"
+        elif not notebook and (match := re.match(r"(?:def|class) (\w+)", line)) and match[1] in secrets.answers:
+            yield f"'{line}' has the name of an exercise's answer"
 
 
-def leaks(name: str, content: bytes, secrets: dict[str, str]) -> Iterator[str]:
-    """What a file holds of ``secrets`` or of the regions' markers, one sentence each."""
-    for line in lines_of(name, content):
-        text = line.strip()
-        if text in secrets:
-            yield f"'{text}' is from {secrets[text]}"
-        elif any(f"BEGIN {region}" in text for region in regions.SECRET):
-            yield f"'{text}' opens what students must not get"
-
-
-def leaks_in(files: Iterable[Path], secrets: dict[str, str]) -> Iterator[tuple[Path, str]]:
-    """``leaks`` of files on disk."""
-    for path in files:
-        for leak in leaks(path.name, path.read_bytes(), secrets):
-            yield path, leak
+def _strings(node: object) -> Iterator[str]:
+    """Every line of text in a notebook: its cells, their outputs, its metadata."""
+    if isinstance(node, str):
+        yield from node.splitlines()
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _strings(child)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcourse_utils.instructor.course import Lecture
 from dlcourse_utils.instructor.findings import Finding, Rule
-from dlcourse_utils.instructor.leaks import leaks_in, secret_lines
+from dlcourse_utils.instructor.leaks import leaks, secrets_of
 
 #: A shorter alt text names a picture and does not say what is in it.
 _ALT_CHARACTERS = 20
@@ -63,8 +63,10 @@ def no_answer_within_reach(lecture: Lecture) -> Iterator[Finding]:
     files = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "instructor")
     if lecture.student_notebook.is_file():
         files.append(lecture.student_notebook)
-    for path, leak in leaks_in(files, secret_lines(lecture)):
-        yield Finding(path, "", f"{leak}. Take it out, or put it where only instructors look.")
+    secrets = secrets_of(lecture)
+    for path in files:
+        for leak in leaks(path.name, path.read_bytes(), secrets):
+            yield Finding(path, "", f"{leak}. Take it out, or put it where only instructors look.")
 
 
 RULES: tuple[Rule, ...] = (notebooks_are_built, no_outputs_in_sources, figures_have_alt_text, nothing_on_stderr, no_answer_within_reach)

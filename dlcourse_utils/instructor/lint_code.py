@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from nbformat import NotebookNode
 
+from dlcourse_utils.instructor import regions
 from dlcourse_utils.instructor.course import SHOWN_ONLY, Lecture, exercise_of, role
 from dlcourse_utils.instructor.findings import Finding, Rule, at, calls, code, defined, dotted
 
@@ -37,14 +38,19 @@ def solutions_only_define(lecture: Lecture) -> Iterator[Finding]:
 
 def solutions_are_typed_and_documented(lecture: Lecture) -> Iterator[Finding]:
     """Signature and docstring are all that a student has of the contract. Since 2026-11-25."""
-    for cell, tree in code(lecture, "solution"):
-        for node in tree.body:
+    for cell, _ in code(lecture, "solution"):
+        try:
+            body = ast.parse(regions.stubbed(cell.source)).body
+        except SyntaxError as error:
+            yield at(lecture, cell, f"without its solution it is not plain Python: {error.msg}. Leave the signatures outside the markers.")
+            continue
+        for node in body:
             if isinstance(node, ast.ClassDef):
                 if not ast.get_docstring(node):
                     yield at(lecture, cell, f"class {node.name} has no docstring. Say what it holds and does.")
                 functions = [sub for sub in node.body if isinstance(sub, ast.FunctionDef) and (sub.name == "__init__" or not sub.name.startswith("_"))]
             else:
-                functions = [node] if isinstance(node, ast.FunctionDef) else []
+                functions = [node] if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") else []
             for function in functions:
                 yield from _typed_and_documented(lecture, cell, function)
 
@@ -75,15 +81,48 @@ def tests_open_and_report(lecture: Lecture) -> Iterator[Finding]:
 def checks_add_up(lecture: Lecture) -> Iterator[Finding]:
     """Checks whose points do not sum to the cell's make every partial credit wrong. Since 2026-11-25."""
     for cell, tree in code(lecture, "test"):
-        worth = [_literal(_keyword(call, "points")) for call in _checks(tree)]
-        if not all(isinstance(points, int | float) for points in worth):
-            yield at(lecture, cell, 'a check\'s points are not a plain number. Write with check("…", points=2):')
+        worth = list(_worth(tree, tree))
+        if None in worth:
+            yield at(lecture, cell, "the points of a check cannot be read. Write them as a number, and loop over a literal tuple where checks repeat.")
             continue
-        if any(isinstance(loop, ast.For | ast.While) and any(True for _ in _checks(loop)) for loop in ast.walk(tree)):
-            yield at(lecture, cell, "a check stands in a loop, so its points count many times. Put the loop inside the check.")
-        total = sum(float(points) for points in worth if isinstance(points, int | float))
+        total = sum(points for points in worth if points is not None)
         if abs(total - cell.metadata.nbgrader["points"]) > 1e-9:
             yield at(lecture, cell, f"its checks give {total:g} points and the cell {cell.metadata.nbgrader['points']:g}. Make them equal.")
+
+
+def _worth(node: ast.AST, tree: ast.Module, rounds: int | None = 1) -> Iterator[float | None]:
+    """The points of each check below ``node``, times how often it is made; None where that cannot be read."""
+    if isinstance(node, ast.For):
+        each = _rounds(node.iter, tree)
+        rounds = None if rounds is None or each is None else rounds * each
+    elif isinstance(node, ast.While | ast.FunctionDef | ast.Lambda):
+        rounds = None
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.withitem) and _is_check(child) and isinstance(child.context_expr, ast.Call):
+            points = _literal(_keyword(child.context_expr, "points"))
+            yield points * rounds if isinstance(points, int | float) and rounds is not None else None
+        yield from _worth(child, tree, rounds)
+
+
+def _rounds(iterable: ast.expr, tree: ast.Module) -> int | None:
+    """How often a loop over a literal goes round; also over its name, ``enumerate``, ``zip``, ``.items()`` or a ``range``."""
+    match iterable:
+        case ast.Tuple() | ast.List() | ast.Set():
+            return None if any(isinstance(part, ast.Starred) for part in iterable.elts) else len(iterable.elts)
+        case ast.Dict():
+            return len(iterable.keys)
+        case ast.Name():
+            values = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == iterable.id]
+            return _rounds(values[-1], tree) if values and isinstance(values[-1], ast.Tuple | ast.List | ast.Set | ast.Dict) else None
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(stop))]):
+            return stop
+        case ast.Call(func=ast.Name(id="enumerate" | "sorted" | "reversed"), args=[first, *_]):
+            return _rounds(first, tree)
+        case ast.Call(func=ast.Name(id="zip"), args=[*parts]):
+            return next((count for part in parts if (count := _rounds(part, tree)) is not None), None)
+        case ast.Call(func=ast.Attribute(value=table, attr="items" | "values" | "keys")):
+            return _rounds(table, tree)
+    return None
 
 
 def tests_swallow_nothing(lecture: Lecture) -> Iterator[Finding]:
@@ -188,12 +227,6 @@ def _solution_ids(lecture: Lecture) -> list[str]:
 
 def _is_check(item: ast.withitem) -> bool:
     return isinstance(item.context_expr, ast.Call) and dotted(item.context_expr.func) == "check"
-
-
-def _checks(tree: ast.AST) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.withitem) and _is_check(node) and isinstance(node.context_expr, ast.Call):
-            yield node.context_expr
 
 
 def _keyword(call: ast.Call, name: str) -> ast.expr | None:

@@ -28,7 +28,7 @@ def exercises_add_up(lecture: Lecture) -> Iterator[Finding]:
 def title_agrees(lecture: Lecture) -> Iterator[Finding]:
     """Students plan by the title's points and minutes; they drift when an exercise changes. Since 2026-11-25."""
     first = lecture.notebook.cells[0]
-    points, minutes = re.search(r"(\d+) points", first.source), re.search(r"(\d+) minutes", first.source)
+    points, minutes = re.search(r"\b(\d+) points", first.source), re.search(r"\b(\d+) minutes", first.source)
     if role(first) != "text" or not points or not minutes:
         yield at(lecture, first, "the first cell does not say how many points and minutes the notebook takes. Write '… 90 minutes, 24 points'.")
         return
@@ -93,7 +93,7 @@ def complete(lecture: Lecture) -> Iterator[Finding]:
     explorers = [call for _, tree in code(lecture, "widget") for call, what in calls(tree) if what.endswith("explore")]
     if not any("twin" in {keyword.arg for keyword in call.keywords} for call in explorers):
         yield Finding(lecture.source, "", "no widget with a static twin. Add a 'widget-…' cell that calls widgets.explore(…, twin=[…]).")
-    if not any(what.endswith("claims.show") for _, tree in code(lecture, "experiment") for _, what in calls(tree)):
+    if not any(what in ("show", "claims.show") for _, tree in code(lecture, "experiment") for _, what in calls(tree)):
         yield Finding(lecture.source, "", "no table of claims. Add an 'experiment-…' cell that calls claims.show(…).")
     written = [cell for cell in lecture.notebook.cells if role(cell) == "written"]
     if not written:

@@ -24,3 +24,18 @@ def split(source: str, *names: str) -> tuple[list[str], list[str]]:
         else:
             (outside if opened is None else inside).append(line)
     return outside, inside
+
+
+def stubbed(source: str) -> str:
+    """The code of an answer's cell as a student gets it: each solution replaced by a line that does nothing."""
+    lines: list[str] = []
+    hidden = False
+    for line in source.split("\n"):
+        if f"BEGIN {SOLUTION}" in line:
+            hidden = True
+            lines.append(line[: len(line) - len(line.lstrip())] + "pass")
+        elif f"END {SOLUTION}" in line:
+            hidden = False
+        elif not hidden:
+            lines.append(line)
+    return "\n".join(lines)

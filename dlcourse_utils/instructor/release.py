@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import operator
 import re
 import tomllib
 import zipfile
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from dlcourse_utils.instructor import build, course
 from dlcourse_utils.instructor.course import CourseError
-from dlcourse_utils.instructor.leaks import leaks, secret_lines
+from dlcourse_utils.instructor.leaks import Secrets, leaks, secrets_of
 
 #: The folder that the zip unpacks to.
 FOLDER = "dlcourse"
@@ -44,7 +46,7 @@ def release(root: Path, out: Path) -> Path:
     if stale:
         raise CourseError("\n".join([*stale, "Run `dlcourse build` first."]))
     files = contents(root)
-    secrets = {line: where for lecture in lectures for line, where in secret_lines(lecture).items()}
+    secrets = functools.reduce(operator.or_, map(secrets_of, lectures), Secrets({}, frozenset()))
     given_away = [f"{name}: {leak}." for name, content in files.items() for leak in leaks(name, content, secrets)]
     if given_away:
         raise CourseError("\n".join([*given_away, "Take it out of the sources of these files; nothing was released."]))
