@@ -80,16 +80,17 @@ def parse(path: Path, exercises: Collection[str]) -> list[Case]:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, str, str]]:
-    """The (line number, header, code) of each cell."""
+    """The (line number, header, code) of each case; comments may stand before them and in markdown cells."""
     lines = path.read_text(encoding="utf-8").splitlines()
     starts = [number for number, line in enumerate(lines) if _CELL.match(line)]
-    before = "\n".join(lines[: starts[0]] if starts else lines)
-    if any(not _is_text(statement) for statement in _syntax(before, path, 0).body):
-        raise CourseError(f"{path}:1: there is code before the first case, and it would never run. Move it into the cases. {_FORM}")
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        match = _CELL.match(lines[start])
-        assert match is not None
-        yield start + 1, match["header"].strip(), "\n".join(lines[start + 1 : end])
+    for start, end in zip([-1, *starts], [*starts, len(lines)], strict=True):  # -1: what stands before the first cell
+        match = _CELL.match(lines[start]) if start >= 0 else None
+        header = match["header"].strip() if match else "[markdown]"
+        body = "\n".join(lines[start + 1 : end])
+        if not header.startswith("[markdown]"):
+            yield start + 1, header, body
+        elif stray := [statement.lineno for statement in _syntax(body, path, start + 1).body if not _is_text(statement)]:
+            raise CourseError(f"{path}:{stray[0]}: this code belongs to no case, and it would never run. Move it into a case. {_FORM}")
 
 
 def _case(path: Path, line: int, header: str, body: str, exercises: Collection[str]) -> Case:

@@ -185,10 +185,14 @@ class Runner:
             "workers": self.workers,
             "seconds": self.seconds,
         }
+        broken = ""
         for reply in self._ask(request):
             if "broken" in reply:
-                raise CourseError(f"{lecture.source}: the cell '{reply['broken']}' fails with the reference solutions. {reply['error']}")
-            yield reply["job"], _outcome(cells[starts[reply["job"]] :], reply)
+                broken = f"{lecture.source}: the cell '{reply['broken']}' fails with the reference solutions. {reply['error']}"
+            else:
+                yield reply["job"], _outcome(cells[starts[reply["job"]] :], reply)
+        if broken:
+            raise CourseError(broken)
 
     def _ask(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         assert self._server.stdin is not None
@@ -226,7 +230,7 @@ def _outcome(cells: Sequence[NotebookNode], reply: Mapping[str, Any]) -> Outcome
 
 def _with_outputs(cell: NotebookNode, outputs: list[dict[str, Any]]) -> NotebookNode:
     cell = copy.copy(cell)
-    cell["outputs"] = [NotebookNode(output) for output in outputs]  # type: ignore[no-untyped-call]
+    cell["outputs"] = [NotebookNode(output) for output in outputs]
     return cell
 
 

@@ -22,13 +22,14 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
+from ipykernel.compiler import XCachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -54,6 +55,8 @@ WARM_IMPORTS = (
 )
 #: Characters of printed text kept of one cell; the rest of a runaway print is dropped.
 MOST_TEXT = 200_000
+#: Signals after which everything forked from here is ended.
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Json = dict[str, Any]
 
@@ -133,6 +136,7 @@ class Shell(InteractiveShell):
 
     def __init__(self) -> None:
         self.recorder = Recorder()
+        self.compiler_class = XCachingCompiler  # names a cell's code as a kernel does
         config = Config()
         config.HistoryManager.enabled = False  # else it starts a thread and writes a file
         super().__init__(config=config, displayhook_class=_DisplayHook, display_pub_class=_DisplayPublisher)  # type: ignore[no-untyped-call]
@@ -152,8 +156,8 @@ def serve() -> None:
     replies = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    for ending in ENDING:
+        signal.signal(ending, _leave)
     for name in WARM_IMPORTS:
         with suppress(ImportError):  # the cell that needs it will say so
             importlib.import_module(name)
@@ -163,21 +167,37 @@ def serve() -> None:
     gc.collect()
     gc.freeze()  # children share these pages: the collector must not touch them
     for line in sys.stdin:
-        spine = os.fork()
-        if spine == 0:
-            os.dup2(nothing, 0)
-            _leave_by_exit(Spine(json.loads(line), replies).walk)
+        spine = 0
         try:
+            with _signals_held():
+                spine = os.fork()
+                if spine == 0:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+                    os.dup2(nothing, 0)
+                    _leave_by_exit(Spine(json.loads(line), replies).walk)
             _, status = os.waitpid(spine, 0)
         except SystemExit:
-            os.kill(spine, signal.SIGTERM)
-            os.waitpid(spine, 0)
+            if spine:
+                os.kill(spine, signal.SIGTERM)
+                os.waitpid(spine, 0)
             raise
         _send(replies, {"done": os.waitstatus_to_exitcode(status)})
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
+    for ending in ENDING:  # once is enough: a second one would cut the clean-up short
+        signal.signal(ending, signal.SIG_IGN)
     raise SystemExit(128 + signum)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back the signals that end this process, so that no forked child goes unrecorded (``os.fork`` itself swallows exceptions)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_by_exit(work: Callable[[], None]) -> NoReturn:
@@ -248,19 +268,21 @@ class Spine:
                 self._reap(child)
 
     def _start(self, job: int, index: int) -> None:
-        ours, theirs = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.setpgid(0, 0)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.close(self.replies)
-            _leave_by_exit(lambda: _run_job(self.shell, self.cells[index:], self.jobs[job], theirs))
-        os.close(theirs)
-        with suppress(PermissionError, ProcessLookupError):  # both sides set it, so that it is set whoever comes first
-            os.setpgid(pid, pid)
-        self.children[ours] = _Child(job, pid, ours, time.monotonic(), index)
-        self.selector.register(ours, selectors.EVENT_READ)
+        with _signals_held():
+            ours, theirs = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.setpgid(0, 0)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+                os.close(self.replies)
+                _leave_by_exit(lambda: _run_job(self.shell, self.cells[index:], self.jobs[job], theirs))
+            os.close(theirs)
+            with suppress(PermissionError, ProcessLookupError):  # both sides set it, so that it is set whoever comes first
+                os.setpgid(pid, pid)
+            self.children[ours] = _Child(job, pid, ours, time.monotonic(), index)
+            self.selector.register(ours, selectors.EVENT_READ)
 
     def _wait(self) -> None:
         """Take in what children have sent until something happens, and end those that are over or late."""
