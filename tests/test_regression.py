@@ -58,7 +58,6 @@ def test_a_changed_result_is_caught(solved: Path, tmp_path: Path) -> None:
     planted.write_text(text.replace("3 of 3 points", "2 of 3 points"), encoding="utf-8")
     status, report = rerun(planted, tmp_path)
     assert status == 1
-    assert "2 of 3 points" in report
     assert "1 failed" in report
 
 
