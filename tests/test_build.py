@@ -14,7 +14,7 @@ import pytest
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
 
-from dlcourse_utils.instructor import assign, build, cli, solve
+from dlcourse_utils.instructor import assign, build, cli, course, solve
 from dlcourse_utils.instructor.course import CourseError, Lecture, grade_id
 
 ADDRESS = "object at 0x7f00deadbeef"
@@ -220,3 +220,7 @@ def test_grading_metadata_is_nbgraders_own(built: Lecture) -> None:
     meta = cells(built.student_notebook)["test-mean"].metadata.nbgrader
     assert (meta.points, meta.grade, meta.locked, grade_id(cells(built.student_notebook)["test-mean"])) == (4, True, True, "test-mean")
     assert len(meta.checksum) == 32
+
+
+def test_what_is_committed_is_what_the_sources_build(checkout: Path) -> None:
+    assert list(build.check(checkout, course.lectures(checkout))) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import minicourse
 import pytest
 
-from dlcourse_utils.instructor import build, cli, lint
+from dlcourse_utils.instructor import build, cli, course, lint
 from dlcourse_utils.instructor.assign import student_notebook
 from dlcourse_utils.instructor.course import Lecture
 
@@ -279,3 +279,11 @@ def test_the_command_prints_offenders_and_exits_1(tmp_path: Path, monkeypatch: p
     assert "Write 11." in out
     assert cli.main(["lint", "--rules"]) == 0
     assert cli.main(["lint", "9"]) == 2
+
+
+LECTURES = course.lectures(minicourse.CHECKOUT)
+
+
+@pytest.mark.parametrize("real", LECTURES, ids=[real.name for real in LECTURES])
+def test_the_lectures_of_this_course_pass_every_rule(real: Lecture) -> None:
+    assert [finding.shown(real.root) for finding in lint.findings(real)] == []
