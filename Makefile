@@ -74,5 +74,5 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(ENVIRONMENT) holds a Python older than 3.11. Deactivate it, or make it anew.' >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
 	@echo 'Installing into $(ENVIRONMENT) (about 6 GB with PyTorch on Linux, a few minutes the first time)'
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' $(CONSTRAINTS)
+	@$(PY) -m pip install --disable-pip-version-check --editable '.[dev]' $(CONSTRAINTS)
 	@printf '%s' '$(CURDIR)' > '$(STAMP)'

@@ -80,6 +80,11 @@ def hall(mini_class):
     hand_in(lecture, "no-answer", without(solved(lecture), "spread"))
     hand_in(lecture, "no-setup", without(solved(lecture), "setup"))
     hand_in(lecture, "when", right).with_name("timestamp.txt").write_text("the day before yesterday")
+    odd = solved(lecture)
+    for cell in odd.cells:
+        if role(cell) == "setup":
+            cell.metadata["nbgrader"] = ["what", "is", "this"]
+    hand_in(lecture, "odd", text(odd))
     dies = solved(lecture)
     next(cell for cell in dies.cells if grade_id(cell) == "mean").source += "\nimport os; os._exit(1)"
     hand_in(lecture, "dies", text(dies))
@@ -121,22 +126,19 @@ def test_everybody_else_gets_what_the_answers_deserve(hall):
     _, _, grades = hall
     for student in ("right", "zoë last", "when"):
         assert grades[student] == autograde.Grade(student, FULL)
-    assert len(grades) == 16
+    assert len(grades) == 17
 
 
-def test_deleted_test_cell_is_put_back_and_costs_nothing(hall):
-    assert hall[2]["no-test"] == autograde.Grade("no-test", FULL)
+@pytest.mark.parametrize("student", ["no-test", "no-setup", "odd"])
+def test_locked_cell_that_was_deleted_or_lost_its_metadata_costs_nothing(hall, student):
+    assert hall[2][student] == autograde.Grade(student, FULL)
 
 
 def test_deleted_answer_costs_its_own_exercise_and_is_remarked(hall):
     grade = hall[2]["no-answer"]
     assert grade.graded
     assert grade.points == {"mean": 4.0, "spread": 0.0}
-    assert "without the answer cell 'spread'" in grade.note
-
-
-def test_deleted_setup_is_remarked_with_the_cure(hall):
-    assert "without the locked cell 'setup' that the tests need: copy it back" in hall[2]["no-setup"].note
+    assert "no answer cell for 'spread'; graded as left blank" in grade.note
 
 
 def test_feedback_of_an_ungraded_file_tells_the_student_why(hall):

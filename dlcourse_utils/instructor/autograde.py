@@ -72,33 +72,26 @@ def read_submission(path: Path, lecture: Lecture) -> NotebookNode:
         if not isinstance(content, dict) or "nbformat" not in content:
             raise ValueError
         notebook: NotebookNode = nbformat.reads(text, as_version=4)
-        ids = {grade_id(cell) for cell in notebook.cells}
+        ids = _ids_in(notebook)
     except Exception:  # whatever a file of a strange shape makes nbformat stumble over
         raise SubmissionError(f"{path}: not a notebook (JSON of another kind). {again}") from None
-    if not ids & _ids(lecture, "solution", "test"):
+    known = {name for exercise in lecture.exercises for name in (exercise.id, *exercise.test_ids)}
+    if not ids & known:
         raise SubmissionError(f"{path}: another notebook; it has none of the exercises of {lecture.name}. Ask for the right one.")
     return notebook
 
 
 def remarks(notebook: NotebookNode, lecture: Lecture) -> str:
-    """What the instructor should know about a submission that can be graded: answers and set-up that were deleted. Tests are put back."""
-    here = {grade_id(cell) for cell in notebook.cells}
-    lost = sorted(_ids(lecture, "solution") - here)
-    setup = sorted(_ids(lecture, "setup") - here)
-    parts = []
-    if lost:
-        parts.append(f"without the answer {_cells(lost)}, which scores 0")
-    if setup:
-        parts.append(f"without the locked {_cells(setup)} that the tests need: copy it back from the released notebook and grade again")
-    return "; ".join(parts)
+    """What the instructor should know about a submission that can be graded: answers that were deleted. Other cells are put back."""
+    lost = [exercise.id for exercise in lecture.exercises if exercise.id not in _ids_in(notebook)]
+    names = ", ".join(f"'{name}'" for name in lost)
+    return f"no answer cell for {names}; graded as left blank" if lost else ""
 
 
-def _cells(names: Sequence[str]) -> str:
-    return ("cell " if len(names) == 1 else "cells ") + ", ".join(f"'{name}'" for name in names)
-
-
-def _ids(lecture: Lecture, *roles: course.Role) -> set[str]:
-    return {str(grade_id(cell)) for cell in lecture.notebook.cells if role(cell) in roles}
+def _ids_in(notebook: NotebookNode) -> set[str]:
+    """The grade_ids of a notebook that may hold anything in their place."""
+    found = [cell.metadata.get("nbgrader") for cell in notebook.cells]
+    return {meta["grade_id"] for meta in found if isinstance(meta, dict) and isinstance(meta.get("grade_id"), str)}
 
 
 class Grader:
