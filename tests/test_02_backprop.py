@@ -123,8 +123,8 @@ def test_the_written_answer_quotes_the_right_numbers() -> None:
     z = np.tanh(v * x)
     slide = (t - w * z) * w * (1 - z**2) * x * x
     assert (z, w * z, t - w * z, 1 - z**2) == pytest.approx((0.53705, 0.80557, 0.19443, 0.71158), abs=6e-6)
-    assert difference == pytest.approx(0.62259, abs=6e-6)
-    assert slide == pytest.approx(1.86777, abs=6e-6)
+    assert difference == pytest.approx(0.62257, abs=6e-6)
+    assert slide == pytest.approx(1.86771, abs=6e-6)
     assert slide / difference == pytest.approx(x, rel=1e-6)
 
 

@@ -1796,8 +1796,8 @@ widgets.explore(
 # $x_i^2$, the unit [E]·m².
 #
 # **2.** One input $x=3$, one hidden tanh unit with $v=0.2$, one linear output with $w=1.5$, target $t=1$, no biases. $z_{\text{in}}=0.6$, $z=0.53705$, $y=0.80557$, $\delta_k=0.19443$,
-# $a'=1-z^2=0.71158$. The central difference with $\epsilon=10^{-5}$ gives $-\partial E/\partial v = 0.62259$. The slide gives $0.19443\cdot1.5\cdot0.71158\cdot3\cdot3=1.86777$, three times as much: one factor
-# $x=3$ too many. Without the second $x_i$ it is $0.62259$.
+# $a'=1-z^2=0.71158$. The central difference with $\epsilon=10^{-5}$ gives $-\partial E/\partial v = 0.62257$. The slide gives $0.19443\cdot1.5\cdot0.71158\cdot3\cdot3=1.86771$, three times as much: one factor
+# $x=3$ too many. Without the second $x_i$ it is $0.62257$.
 #
 # **3.** $\hat\delta_j=a'(z_{\text{in},j})\sum_k\delta_k w_{jk}$, as on the slide "Training Algorithm..." (step 7). The slide's update has $x_i^2$ where $x_i$ belongs. They agree if and only if $x_i^2=x_i$, that is for
 # $x_i\in\{0,1\}$ (or where the rest is zero). So the bias, with $x_0=1$, is right by luck, and so is a network with binary inputs such as XOR: the mistake would not be seen in the lab exercise. For
