@@ -122,6 +122,27 @@ def test_only_what_no_test_needs_is_left_out(runner: Runner, tmp_path: Path) -> 
     assert nothing.message(["test-second"]) == "setup first late second"
 
 
+def test_a_job_that_is_not_thorough_leaves_out_tests_that_cannot_see_the_answer(runner: Runner, tmp_path: Path) -> None:
+    lecture = lecture_of(
+        tmp_path,
+        "# %% [markdown]\n"
+        + "".join(f"# Exercise 1.1 · `{name}` (1 point · difficulty 1 of 5 · about 1 minutes)\n" for name in ("first", "second", "third"))
+        + "\n",
+        cell("first", "def first(): return 1", solution=True),
+        cell("test-first", "print('first')", 1),
+        cell("second", "def second(): return first()", solution=True),
+        cell("test-second", "print(second())", 1),
+        cell("third", "def third(): return 3", solution=True),
+        cell("test-third", "print(third())", 1),
+    )
+    (some,) = runner.run(lecture, [Job({"first": "def first(): return 7"}, thorough=False)])
+    (every,) = runner.run(lecture, [Job({"first": "def first(): return 7"})])
+    assert list(some.tests) == ["test-first", "test-second"]
+    assert some.message(["test-second"]) == "7"
+    assert (some.lost(), every.lost()) == (0, 0)
+    assert list(every.tests) == ["test-first", "test-second", "test-third"]
+
+
 def test_a_run_is_decided_by_its_seed(runner: Runner, tmp_path: Path) -> None:
     draw = "import os, random, numpy, torch\nprint(os.environ['DLCOURSE_SEED'], random.random(), numpy.random.rand(), torch.rand(()).item())"
     lecture = lecture_of(tmp_path, cell("answer", "x = 1", solution=True), cell("test-answer", draw, 1))

@@ -165,8 +165,18 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def prove(runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int = 0, progress: bool = False) -> tuple[Outcome, list[Verdict]]:
+def prove(
+    runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int = 0, thorough: bool = False, progress: bool = False
+) -> tuple[Outcome, list[Verdict]]:
     """Try the reference solutions and every case.
+
+    Args:
+        runner: what runs them.
+        lecture: whose graders are tried.
+        cases: the answers.
+        seed: the grading seed.
+        thorough: run every later test cell for each case, not only those that a name leads to from the answer.
+        progress: show a bar.
 
     Returns:
         The reference's outcome, which must have lost nothing, and the verdicts in the order of ``cases``.
@@ -174,7 +184,7 @@ def prove(runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int 
     Raises:
         CourseError: the lecture's own cells fail, before any test.
     """
-    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed=seed) for case in cases)]
+    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed, thorough) for case in cases)]
     results = runner.results(lecture, jobs)
     outcomes = dict(tqdm(results, desc=lecture.name, total=len(jobs), unit="case", disable=None if progress else True))
     return outcomes[0], [judge(lecture, case, outcomes[number]) for number, case in enumerate(cases, start=1)]
@@ -187,6 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exercise", metavar="ID", help="only the cases of this exercise")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict to this file")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
+    parser.add_argument("--thorough", action="store_true", help="run every later test for each case, even those that no name leads to from the answer")
     parser.add_argument("--workers", type=int, metavar="N", help="how many notebooks run at a time (default: one a core)")
 
 
@@ -199,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
     lost: dict[str, float] = {}
     with Runner(workers=args.workers) as runner:
         for lecture, cases in plan:
-            reference, judged = prove(runner, lecture, cases, seed=args.seed, progress=True)
+            reference, judged = prove(runner, lecture, cases, seed=args.seed, thorough=args.thorough, progress=True)
             lost[lecture.name] = reference.lost()
             verdicts += judged
             if reference.lost() or reference.ended:

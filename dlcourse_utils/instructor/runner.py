@@ -29,16 +29,21 @@ from nbgrader.utils import determine_grade
 
 import dlcourse_utils
 from dlcourse_utils.instructor.course import SHOWN_ONLY, CourseError, Lecture, grade_id, role
+from dlcourse_utils.instructor.depends import affected
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed."""
+    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
+
+    Unless it is ``thorough``, test cells that cannot see a replacement, because no name leads from one to the other, are left out.
+    """
 
     replacements: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    thorough: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class Outcome:
     """What became of a job.
 
     Attributes:
-        tests: the test cells from the first replaced exercise on, by grade_id; those above it cannot be touched by it.
+        tests: the test cells from the first replaced exercise on, by grade_id; those above it cannot be touched by it. In a job that is
+            not thorough, only those that can see a replacement.
         ended: empty, or why the notebook did not run to its end: "timed out after 60 s in cell …", "died with signal SIGSEGV in cell …".
         errors: what other cells raised, as "cell: error".
         seconds: wall time.
@@ -173,15 +179,19 @@ class Runner:
         cells = [cell for cell in lecture.notebook.cells if cell.cell_type == "code" and role(cell) not in SHOWN_ONLY]
         ids = [str(cell.id) for cell in cells]
         solutions = [index for index, cell in enumerate(cells) if role(cell) == "solution"]
-        starts = []
+        starts, skips = [], []
         for job in jobs:
             for name in job.replacements:
                 if name not in [ids[index] for index in solutions]:
                     raise CourseError(f"{lecture.source}: there is no exercise '{name}'.")
             starts.append(min((ids.index(name) for name in job.replacements), default=min(solutions, default=0)))
+            skips.append([] if job.thorough else self._blind(lecture, cells, job))
         request = {
             "cells": [{"id": cell.id, "role": role(cell), "source": cell.source} for cell in cells],
-            "jobs": [{"start": start, "replace": dict(job.replacements), "seed": job.seed} for job, start in zip(jobs, starts, strict=True)],
+            "jobs": [
+                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip}
+                for job, start, skip in zip(jobs, starts, skips, strict=True)
+            ],
             "workers": self.workers,
             "seconds": self.seconds,
         }
@@ -190,9 +200,17 @@ class Runner:
             if "broken" in reply:
                 broken = f"{lecture.source}: the cell '{reply['broken']}' fails with the reference solutions. {reply['error']}"
             else:
-                yield reply["job"], _outcome(cells[starts[reply["job"]] :], reply)
+                number = reply["job"]
+                yield number, _outcome([cell for cell in cells[starts[number] :] if cell.id not in skips[number]], reply)
         if broken:
             raise CourseError(broken)
+
+    @staticmethod
+    def _blind(lecture: Lecture, cells: Sequence[NotebookNode], job: Job) -> list[str]:
+        """The test cells that can see none of the job's replacements."""
+        sees = affected([(str(cell.id), cell.source) for cell in cells], job.replacements)
+        sees |= {test for exercise in lecture.exercises if exercise.id in job.replacements for test in exercise.test_ids}
+        return [str(cell.id) for cell in cells if role(cell) == "test" and cell.id not in sees]
 
     def _ask(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         assert self._server.stdin is not None

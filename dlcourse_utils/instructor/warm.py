@@ -336,7 +336,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     torch.manual_seed(job["seed"])
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
     for cell in cells:
-        outputs = shell.run(job["replace"].get(cell["id"], cell["source"]))
+        outputs = [] if cell["id"] in job["skip"] else shell.run(job["replace"].get(cell["id"], cell["source"]))
         for name, file in printed.items():
             text = file.read(MOST_TEXT).decode(errors="replace")
             if text:
