@@ -475,7 +475,8 @@ draw_shapes()
 # **Watch the layout.** Asano's "Chain rule visualized" multiplies $p\cdot\frac{df}{dx}$, a row times a Jacobian of shape (out, in), but then writes the chain as columns and as
 # $\frac{df_1}{dx_0}\times\frac{df_2}{dx_1}\times\cdots$ (erratum E57). With shapes (3, 2) and (4, 3), for $\mathbb R^2\to\mathbb R^3\to\mathbb R^4$, that order of factors cannot be
 # multiplied at all; it needs every Jacobian transposed. In one consistent layout the last module stands on the left: $J = J_n\cdots J_2J_1$, and a row $p$ is multiplied from the left.
-#
+
+# %% [markdown]
 # **Exercise 2.3 · `linear_backward`** (3 points · difficulty 1 of 5 · about 15 minutes)
 #
 # Write the backward pass of the linear module. Use NumPy; torch is off limits.
@@ -597,7 +598,8 @@ draw_recursion()
 #   $\alpha\,\delta_k z_j$ where we subtract. His output unit's weight $w_{jk}$ gets $z_j$; the slide "Take away lesson" says $z_i$. Two slides put one input too many into
 #   $\hat\delta_j$ (erratum E09): with $x_i = 3$ the step for $v_{ij}$ comes out three times too large. The written question asks you to prove it.
 # - His nine steps (after Fausett) update after every single pattern. Below you sum over all examples that you are given, be it one, a mini-batch or all.
-#
+
+# %% [markdown]
 # **Exercise 2.4 · `mlp_backward`** (5 points · difficulty 3 of 5 · about 30 minutes)
 #
 # Write forward and backward pass of a multilayer perceptron with a linear last layer under $E=\tfrac12\sum_n\sum_k(t_{nk}-y_{nk})^2$: no mean, and the ½ counts. The argument
@@ -905,10 +907,11 @@ def draw_memory():
     ax.loglog(n, 4 * n**2, base=2, label="Jacobian, n × n")
     ax.loglog(n, 4 * n, base=2, label="vector–Jacobian product, n")
     for size, name in ((2.0**21, "2 MiB"), (2.0**40, "1 TiB")):
-        ax.annotate(name, (2.0**19, size), xytext=(-12, 8), textcoords="offset points", ha="right")
+        ax.annotate(f"32 × 32 × 512: {name}", (2.0**19, size), xytext=(-16, 6), textcoords="offset points", ha="right")
     ax.axhline(2.0**34, color="0.5", linestyle=":", linewidth=1.5)
     ax.annotate("memory of a laptop, 16 GiB", (2.0**6, 2.0**34), xytext=(4, 4), textcoords="offset points")
-    ax.set(xlabel="n, number of activations (float32)", ylabel="bytes", title="A map from n activations to n", ylim=(2.0**6, 2.0**44))
+    ax.set(xlabel="n, number of activations (float32)", ylabel="memory", title="A map from n activations to n", ylim=(2.0**6, 2.0**44))
+    ax.set_yticks([2.0**10, 2.0**20, 2.0**30, 2.0**40], ["1 KiB", "1 MiB", "1 GiB", "1 TiB"])
     ax.legend(loc="lower right")
     plotting.show(
         fig,
@@ -1079,7 +1082,7 @@ def draw_graph():
     nodes = {"a": (0, 1.5, "a = 2"), "b": (0, 0, "b = 1"), "s": (3, 1.5, "s = a + b = 3"), "t": (3, 0, "t = b + 1 = 2"), "e": (6, 0.75, "e = s · t = 6")}
     edges = {("a", "s"): "1 · 2 = 2", ("b", "s"): "1 · 2 = 2", ("b", "t"): "1 · 3 = 3", ("s", "e"): "t · 1 = 2", ("t", "e"): "s · 1 = 3"}
     gradients = {"a": "∂e/∂a = 2", "b": "∂e/∂b = 2 + 3 = 5", "s": "∂e/∂s = 2", "t": "∂e/∂t = 3", "e": "∂e/∂e = 1"}
-    width = {"a": 0.34, "b": 0.34, "s": 0.72, "t": 0.72, "e": 0.66}  # half a box
+    width = {"a": 0.27, "b": 0.27, "s": 0.5, "t": 0.5, "e": 0.46}  # half a box
     orange = plotting.COLOURS[1]
     fig, ax = plotting.subplots(width=10, height=3)
     for name, (x, y, text) in nodes.items():
@@ -1119,10 +1122,11 @@ draw_graph()
 
 # %% nbgrader={"grade": false, "grade_id": "value", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class Value:
-    """A number in a graph that can be differentiated.
+    """A number in a graph that can be differentiated. Write all methods: ``__init__``, ``__add__``, ``__radd__``, …, ``exp``, ``backward``.
 
     Args:
         data: the number.
+        parents: yours to use: what a node remembers of the nodes that it was made from. A leaf has none.
 
     Attributes:
         data: the number, a float.
@@ -1132,14 +1136,12 @@ class Value:
         ``a, b = Value(2.0), Value(1.0); e = (a + b) * (b + 1); e.backward()`` leaves 2.0 in ``a.grad`` and 5.0 in ``b.grad``.
     """
 
-    ### BEGIN SOLUTION
-    _serial = itertools.count()
-
-    def __init__(self, data, parents=()):
+    def __init__(self, data: float, parents: tuple = ()) -> None:
+        ### BEGIN SOLUTION
         self.data = float(data)
         self.grad = 0.0
         self._parents = parents  # pairs of a parent and the local derivative by it
-        self._number = next(Value._serial)  # a node is made after its parents: falling numbers are a reversed topological order
+        self._number = next(_numbers)  # a node is made after its parents: falling numbers are a reversed topological order
 
     def __add__(self, other):
         other = _as_value(other)
@@ -1197,9 +1199,14 @@ class Value:
                 parent.grad += node.grad * local
 
 
+_numbers = itertools.count()
+
+
 def _as_value(number):
     return number if isinstance(number, Value) else Value(number)
-    ### END SOLUTION
+
+
+### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "test-value", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
@@ -1214,10 +1221,8 @@ with check("the lecture's (a + b)(b + 1) at (2, 1)", points=1):
         [a.grad, b.grad],
         [2.0, 5.0],
         mistakes={
-            "b is used twice, and only one of its uses has been counted. A gradient is a sum over all uses: add with +=.": lambda: [
-                2.0,
-                b.grad if b.grad in (2.0, 3.0) else 0.0,
-            ],
+            "Only b's use in a + b has been counted. A gradient is a sum over all uses: add with +=.": [2.0, 2.0],
+            "Only b's use in b + 1 has been counted. A gradient is a sum over all uses: add with +=.": [2.0, 3.0],
             "No gradient has arrived. The result's own gradient, ∂e/∂e, must start at 1.": [0.0, 0.0],
             "The two are exchanged, as on the slide: 5 is ∂e/∂b, since b is used twice.": [5.0, 2.0],
         },
