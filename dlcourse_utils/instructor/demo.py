@@ -68,19 +68,21 @@ def plans(lecture: Lecture, mistakes: int) -> list[Plan]:
         raise CourseError(f"{lecture.cases}: the demo needs a wrong and a right case. Add them.")
     looping = _a_function(lecture, solved)
 
+    used = [*wrong, *right.values()]
     with Runner(workers=2) as runner:
-        outcomes = runner.run(lecture, [Job({case.exercise: case.code}) for case in wrong])
-    made = []
-    for case, outcome in zip(wrong, outcomes, strict=True):
+        outcomes = runner.run(lecture, [Job({case.exercise: case.code}) for case in used])
+    mistaken = []
+    for case, outcome in zip(used, outcomes, strict=True):
         verdict = cases.judge(lecture, case, outcome)
         if not verdict.ok:
             raise CourseError(f"{case.place}: the graders do not treat this case as it deserves. Run 'dlcourse cases {lecture.name}' and mend it.")
-        deserved = full | {case.exercise: full[case.exercise] - verdict.lost_here}
-        made.append(Plan(f"{case.exercise}: {case.name}", solved | {case.exercise: case.code}, deserved))
+        if case.kind == "wrong":
+            deserved = full | {case.exercise: full[case.exercise] - verdict.lost_here}
+            mistaken.append(Plan(f"{case.exercise}: {case.name}", solved | {case.exercise: case.code}, deserved))
     return [
         Plan("all right", solved, full),
         Plan("blank", {}, nothing),
-        *made,
+        *mistaken,
         Plan("right, written differently", solved | {name: case.code for name, case in right.items()}, full),
         Plan(f"{looping.id}: loops for ever", solved | {looping.id: _endless(solved[looping.id])}, full | {looping.id: 0.0}),
         Plan(f"deleted {looping.test_ids[0]}", solved, full, without=looping.test_ids[:1]),
