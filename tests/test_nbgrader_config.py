@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -120,15 +121,29 @@ def test_a_submission_with_deleted_split_and_changed_cells_is_graded_for_what_it
     place = course / "submitted" / "ada" / minicourse.NAME
     place.mkdir(parents=True)
     nbformat.write(notebook, place / f"{minicourse.NAME}.ipynb")
+    untouched, answered = (course / "submitted" / student / minicourse.NAME for student in ("untouched", "answered"))
+    for other in (untouched, answered):
+        shutil.copytree(course / "release" / minicourse.NAME, other)
+    answer = nbformat.read(answered / f"{minicourse.NAME}.ipynb", as_version=4)
+    next(c for c in answer.cells if c.id == "written")["source"] = "Because of outliers."
+    nbformat.write(answer, answered / f"{minicourse.NAME}.ipynb")
 
     run(Autograde)
     graded = course / "autograded" / "ada" / minicourse.NAME
     assert [path.name for path in graded.iterdir()] == [f"{minicourse.NAME}.ipynb"], "no source and no cases beside what a student's code can read"
     with Gradebook(config.CourseDirectory.db_url) as gradebook:
         scores = {grade.name: grade.auto_score for grade in gradebook.find_submission(minicourse.NAME, "ada").notebooks[0].grades}
+        to_mark = {
+            student: next(
+                grade for grade in gradebook.find_submission(minicourse.NAME, student).notebooks[0].grades if grade.name == "written"
+            ).needs_manual_grade
+            for student in ("ada", "untouched", "answered")
+        }
+    assert to_mark == {"ada": False, "untouched": False, "answered": True}, "who wrote something is read by a person, and nobody else"
     assert set(scores) == {"test-mean", "test-spread", "written"}
     assert scores["test-mean"] == 1.0, "the visible check passes, the hidden ones do not"
     assert scores["test-spread"] == 0.0
+    assert scores["written"] == 0, "nothing was written, so nobody needs to look at it"
 
     run(GenerateFeedback)
     page = (course / "feedback" / "ada" / minicourse.NAME / f"{minicourse.NAME}.html").read_text(encoding="utf-8")

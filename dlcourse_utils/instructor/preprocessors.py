@@ -9,6 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor, OverwriteCells
+from nbgrader.utils import compute_checksum
 
 from dlcourse_utils.instructor import regions
 from dlcourse_utils.instructor.course import SHOWN_ONLY, role
@@ -22,8 +23,9 @@ class RestoreCells(OverwriteCells):
 
     Every released cell that is missing is put back, after the one it followed; each that is there gets its released nbgrader
     metadata again; of one that is there twice, as JupyterLab's *Split Cell* makes it, the last counts; what was never
-    released loses its metadata. nbgrader itself puts back graded cells only, and gives up on the whole submission when the cell
-    before one of them is gone too, or when a cell's metadata is not what it expects.
+    released loses its metadata. A written answer that was not touched is known by the text that was released.
+    nbgrader itself puts back graded cells only, and gives up on the whole submission when the cell before one of them
+    is gone too, or when a cell's metadata is not what it expects.
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
@@ -43,8 +45,13 @@ class RestoreCells(OverwriteCells):
                 self.log.warning("Cell '%s' was missing and is put back", name)
                 nb.cells.insert(place, cell)
                 place += 1
-        done: tuple[NotebookNode, dict[str, Any]] = super().preprocess(nb, resources)
-        return done
+        written = {name: compute_checksum(cell) for name, cell in released.items() if role(cell) == "written"}
+        nb, resources = super().preprocess(nb, resources)
+        for cell in nb.cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if name in written:  # nbgrader's own checksum is that of the source, mark scheme and all, and would never tell an untouched answer
+                cell.metadata.nbgrader["checksum"] = written[name]
+        return nb, resources
 
     def _released(self, resources: dict[str, Any]) -> dict[str, NotebookNode]:
         """The cells in the gradebook, in the released order, by grade_id."""
@@ -59,7 +66,8 @@ class RestoreCells(OverwriteCells):
                 meta |= {"task": False, "schema_version": 3, "checksum": cell.checksum, "cell_type": cell.cell_type}
                 meta |= {"points": points[cell.name]} if cell.name in points else {}
                 new: Callable[..., NotebookNode] = new_code_cell if cell.cell_type == "code" else new_markdown_cell
-                cells[str(cell.name)] = new(cell.source, metadata={"nbgrader": meta})
+                source = "\n".join(regions.split(cell.source, regions.MARK_SCHEME)[0])
+                cells[str(cell.name)] = new(source, metadata={"nbgrader": meta})
         return cells
 
 
