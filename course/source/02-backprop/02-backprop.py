@@ -13,8 +13,7 @@
 # - build reverse-mode autodiff for any graph of scalar operations;
 # - predict from depth, activation and initialisation whether the gradient reaches the first layer.
 #
-# **Time** about 4 hours, half an hour of it reading. **Points** 32 for nine exercises, and 4 for the written question. "Run All" takes about
-# 15 seconds of one CPU core (measured), half of it for importing.
+# **About 240 minutes, 32 points** for nine exercises, and 4 more for the written question. "Run All" takes about 15 seconds of one CPU core (measured), half of it for importing.
 #
 # **Follows** Asano, MLx Fundamentals 2024, from "What is a module?" to "Chain rule visualized"; Minhas, CS909 (Warwick), from "Proof for the Learning Rule" to
 # "How to fix / Good practice"; Deep Learning for Computer Vision, Part I, "Gradients via chain rule" and "Backpropagation". Where a slide is wrong, this notebook
@@ -1141,7 +1140,7 @@ class Value:
         self.data = float(data)
         self.grad = 0.0
         self._parents = parents  # pairs of a parent and the local derivative by it
-        self._number = next(_numbers)  # a node is made after its parents: falling numbers are a reversed topological order
+        self._number = next(Value._serial)  # a node is made after its parents: falling numbers are a reversed topological order
 
     def __add__(self, other):
         other = _as_value(other)
@@ -1198,8 +1197,7 @@ class Value:
             for parent, local in node._parents:
                 parent.grad += node.grad * local
 
-
-_numbers = itertools.count()
+    _serial = itertools.count()
 
 
 def _as_value(number):
@@ -1255,13 +1253,16 @@ value_operations = {
 }
 
 
-def value_run(build, numbers, kind):
-    """The result of ``build`` on numbers, and its gradients, with Value or with torch."""
-    if kind == "torch":
-        leaves = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
-        result = build(*leaves)
-        grads = torch.autograd.grad(result, leaves, allow_unused=True)
-        return result.item(), [0.0 if g is None else g.item() for g in grads]
+def value_oracle(build, numbers):
+    """The result of ``build`` on numbers and its gradients, by torch."""
+    leaves = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
+    result = build(*leaves)
+    grads = torch.autograd.grad(result, leaves, allow_unused=True)
+    return result.item(), [0.0 if g is None else g.item() for g in grads]
+
+
+def value_run(build, numbers):
+    """The same by the answer."""
     leaves = [Value(number) for number in numbers]
     result = build(*leaves)
     result.backward()
@@ -1269,10 +1270,10 @@ def value_run(build, numbers, kind):
 
 
 value_runs = [(name, f, (float(check.rng.normal(0, 1.5)), float(check.rng.uniform(0.5, 2)))) for name, f in value_operations.items() for _ in range(2)]
-value_wanted = [value_run(f, numbers, "torch") for _, f, numbers in value_runs]
+value_wanted = [value_oracle(f, numbers) for _, f, numbers in value_runs]
 with check("every operation, with numbers on either side", points=1.5, off_limits=VALUE_OFF_LIMITS):
     for (name, f, (a, b)), (want, want_grads) in zip(value_runs, value_wanted, strict=True):
-        got, got_grads = value_run(f, (a, b), "Value")
+        got, got_grads = value_run(f, (a, b))
         check.law(abs(got - want) < 1e-9 * max(1, abs(want)), f"{name} at a = {a:.3f}, b = {b:.3f}: expected {want:.6g}, got {got:.6g}")
         check.law(
             np.allclose(got_grads, want_grads, rtol=1e-7),
@@ -1302,7 +1303,7 @@ def value_random_graph(seed):
 
 
 value_graphs = [(value_random_graph(seed), check.rng.uniform(-1, 1, 3).tolist()) for seed in check.seeds(12)]
-value_graphs_wanted = [value_run(build, numbers, "torch") for build, numbers in value_graphs]
+value_graphs_wanted = [value_oracle(build, numbers) for build, numbers in value_graphs]
 with check("shared nodes, in random graphs and in a ladder of 60 rungs", points=1.5, seconds=4, off_limits=VALUE_OFF_LIMITS):
     for first in (True, False):
         a, b = Value(2.0), Value(3.0)
@@ -1319,7 +1320,7 @@ with check("shared nodes, in random graphs and in a ladder of 60 rungs", points=
             },
         )
     for (build, numbers), (want, want_grads) in zip(value_graphs, value_graphs_wanted, strict=True):
-        got, got_grads = value_run(build, numbers, "Value")
+        got, got_grads = value_run(build, numbers)
         check.close([got, *got_grads], [want, *want_grads])
     x = Value(1.0)
     rung = x
@@ -1527,9 +1528,9 @@ with check("parameters of the promised shapes, better than guessing after 2 epoc
     check.at_least(right.mean(), 0.3, "accuracy on unseen digits after 2 epochs")
 
 ### BEGIN HIDDEN TESTS
-with check("at least 95 % of unseen digits, over three splits", points=3, seconds=60, off_limits=TRAIN_OFF_LIMITS):
+with check("at least 95 % of unseen digits, over two splits", points=3, seconds=60, off_limits=TRAIN_OFF_LIMITS):
     accuracies = []
-    for seed in check.seeds(3):
+    for seed in check.seeds(2):
         split = data.load("digits", seed=seed)
         (W1, b1), (W2, b2) = train_mlp(split.x_train, split.y_train, seed=seed)
         accuracies.append((np.maximum(split.x_test @ W1.T + b1, 0) @ W2.T + b2).argmax(1) == split.y_test)
