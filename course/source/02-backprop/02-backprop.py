@@ -13,7 +13,7 @@
 # - build reverse-mode autodiff for any graph of scalar operations;
 # - predict from depth, activation and initialisation whether the gradient reaches the first layer.
 #
-# **About 240 minutes, 32 points** for nine exercises, and 4 more for the written question. "Run All" takes about 15 seconds of one CPU core (measured), half of it for importing.
+# **About 240 minutes, 36 points**: 32 for nine exercises, 4 for the written question. "Run All" takes about 15 seconds of one CPU core (measured), half of it for importing.
 #
 # **Follows** Asano, MLx Fundamentals 2024, from "What is a module?" to "Chain rule visualized"; Minhas, CS909 (Warwick), from "Proof for the Learning Rule" to
 # "How to fix / Good practice"; Deep Learning for Computer Vision, Part I, "Gradients via chain rule" and "Backpropagation". Where a slide is wrong, this notebook
