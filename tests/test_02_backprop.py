@@ -62,7 +62,7 @@ def test_the_digits_are_learned_without_autograd(names: dict[str, Any]) -> None:
 
 
 def test_a_high_learning_rate_kills_relu_units(names: dict[str, Any]) -> None:
-    assert np.mean([names["dead_share"](0.1, seed) for seed in FRESH]) <= 0.1
+    assert np.mean([names["dead_share"](0.1, seed) for seed in FRESH]) <= 0.2
     assert np.mean([names["dead_share"](2.0, seed) for seed in FRESH]) >= 0.8
 
 

@@ -1628,7 +1628,7 @@ with checks.uses("act", "linear_backward", "softmax_ce", "train_mlp"):
     draw_training(runs, dead)
     show(
         Claim("accuracy on 450 unseen digits, mean of three splits", "—", float(np.mean([run[0] for run in runs])), at_least=0.95),
-        Claim("dead units at learning rate 0.1", "dead units are a problem of ReLU (Asano)", float(np.mean(dead[0.1])), at_most=0.1),
+        Claim("dead units at learning rate 0.1", "dead units are a problem of ReLU (Asano)", float(np.mean(dead[0.1])), at_most=0.2),
         Claim("dead units at learning rate 2", "“higher learning rates might help” (Asano)", float(np.mean(dead[2.0])), at_least=0.8),
     )
 
