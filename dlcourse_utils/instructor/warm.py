@@ -22,6 +22,7 @@ import selectors
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -210,6 +211,8 @@ def _leave_by_exit(work: Callable[[], None]) -> NoReturn:
         pass
     except BrokenPipeError:
         pass  # whoever asked is gone
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)  # a fault of the engine, not of the answer: say so where the server's errors go
     finally:
         os._exit(status)
 
