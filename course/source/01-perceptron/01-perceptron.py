@@ -430,7 +430,7 @@ with checks.uses("perceptron_fit"):
     )
 
 # %% [markdown]
-# The bound is never broken and seldom approached: it holds for the *worst* points and order. On XOR the mistakes go on. The next section shows why they must.
+# The bound is never broken and seldom approached: it holds for the *worst* points and order, and here it is typically twenty times too high. On XOR the mistakes go on. The next section shows why they must.
 #
 # ## 3  What one line can do, and what it cannot
 #
@@ -474,6 +474,7 @@ plotting.show(
 # <details><summary>Hint 2: which function</summary>
 #
 # `scipy.optimize.linprog` finds out whether linear inequalities `A @ w <= b` can hold together: give it a cost of zeros and look at `.status`. Its variables are non-negative unless you say `bounds=(None, None)`.
+# A support vector machine will do too, but slows down without end on points that are not separable if you make its `C` enormous.
 #
 # </details>
 
@@ -509,12 +510,13 @@ with check("AND, OR, XOR", points=1):
         check.law(bool(got) == answer, f"{name}: expected {answer}, got {got}")
 
 ### BEGIN HIDDEN TESTS
-with check("Boolean functions: 14 of 16, and 104 of 256", points=0.5):
+with check("Boolean functions: 14 of 16, and 104 of 256", points=0.5, seconds=30):
     for n, separable_ones, without_constants in ((2, 14, 12), (3, 104, 102)):
         cube = data.booleans(n)[check.rng.permutation(2**n)] * check.rng.uniform(0.5, 2)
         tables = 2 * data.booleans(2**n).astype(int) - 1
-        with check.no_side_effects(cube, tables):
-            count = sum(bool(is_separable(cube, labels)) for labels in tables)
+        as_given = cube.copy()
+        count = sum(bool(is_separable(cube, labels)) for labels in tables)  # scikit-learn's machines use NumPy's global generator: allowed here
+        check.law(np.array_equal(cube, as_given), "The points were changed in place. Work on a copy, so that the caller's data stays as it was.")
         check.law(
             count == separable_ones,
             f"{separable_ones} of the {2**2**n} Boolean functions of {n} inputs are separable; you found {count}",
@@ -538,7 +540,8 @@ with check("narrow gaps, and one point inside the other class", points=0.5):
             },
         )
         check.law(is_separable(X[:1], labels[:1]), "one point alone is separable; got False")
-        inside = np.vstack([X, X[labels == 1].mean(axis=0)])
+        apart = X + np.outer(labels, across[0])
+        inside = np.vstack([apart, apart[labels == 1].mean(axis=0)])
         check.law(not is_separable(inside, np.append(labels, -1)), "a point of -1 in the middle of the points of +1 cannot be separated; got True")
 ### END HIDDEN TESTS
 check.report()
@@ -644,7 +647,7 @@ with checks.uses("xor_net"):
         (features, [(W2, b2)], hidden, ("$h_1$", "$h_2$")),
     ):
         plotting.decision_regions(
-            ax, lambda X, net=params: np.array([threshold_net(net, x)[0] for x in X.tolist()]), (-0.5, 2), (-0.5, 2), classes=[0, 1], resolution=90
+            ax, lambda X, net=params: np.array([threshold_net(net, x)[0] for x in X.tolist()]), (-0.5, 1.9), (-0.5, 1.9), classes=[0, 1], resolution=90
         )
         plotting.points(ax, places, [0, 1, 1, 0], classes={0: "XOR = 0", 1: "XOR = 1"})
         ax.set(xlabel=names[0], ylabel=names[1], aspect="equal")
@@ -662,7 +665,7 @@ with checks.uses("xor_net"):
     features.set_title("the hidden units' answers: one is enough")
     plotting.show(
         fig,
-        alt="Left: the unit square of inputs with your network's answer shaded; the region of answer 1 is a strip bounded by the two hidden units' lines, with the corners (0, 1) and "
+        alt="Left: the unit square of inputs with your network's answer shaded; the region of answer 1 is bounded by the two hidden units' lines, with the corners (0, 1) and "
         f"(1, 0) in it. Right: the same four inputs placed by the hidden units' answers; they fall on {len(np.unique(hidden, axis=0))} places, and one straight line separates the classes.",
     )
 
@@ -1069,13 +1072,14 @@ with check("at least 9 of 10 fresh seeds end below a loss of 0.05", points=1.5, 
         good >= 9,
         f"at least 9 of 10 seeds give all four points a cross-entropy below 0.05 on average; {good} do, the median is {np.median(losses):.3g}",
         mistakes={
-            "Every seed ends at ln 2 = 0.693. Hidden units that start equal stay equal: let each start from its own random weights.": np.ptp(losses) < 0.02
-            and abs(losses[0] - math.log(2)) < 0.02,
             "All outputs lie between 0 and 1: they are probabilities. Return the logit, and give the loss the logit: no sigmoid at the end.": bool(
                 ((z >= 0) & (z <= 1)).all()
             ),
             "The outputs are near -1 and +1, which are weak logits. Train with a cross-entropy, so that they grow.": bool(
                 (z.abs().median() < 1.5) & ((z > 0) == (xor > 0.5)).float().mean().gt(0.8)
+            ),
+            "Every seed ends at the same high loss. Hidden units that start equal stay equal and act as one: let each start from its own random weights.": (
+                np.ptp(losses) < 1e-3 and losses[0] > 0.3
             ),
             "The right side of zero, but not far from it: train longer, or with longer steps.": bool(((z > 0) == (xor > 0.5)).float().mean() > 0.8),
             "Some seeds get stuck. Make use of all `hidden` units, and of steps long enough to leave a bad start.": True,
@@ -1086,7 +1090,7 @@ with check("a smooth function of its inputs", points=0.5, seconds=60):
     kept = []
     for model in list(trained.values()) or [train_xor(check.seeds(1)[0])]:
         for _ in range(3):
-            near = square + 0.05 * torch.as_tensor(check.rng.choice([-1.0, 1.0], size=(4, 2)), dtype=torch.float32)
+            near = square + 0.05 * torch.as_tensor(check.rng.uniform(-1, 1, size=(4, 2)), dtype=torch.float32)
             here, there = logits_of(model, square), logits_of(model, near)
             check.law(
                 (here != there).any(),
@@ -1185,9 +1189,7 @@ with checks.uses("train_xor"):
         answers = (model(torch.as_tensor(corners, dtype=torch.float32)).detach().numpy().reshape(-1) > 0).astype(int)
         solved.append(f"seed {seed} with {width} hidden units gets {int((answers == [0, 1, 1, 0]).sum())} of 4 points right")
         ax.set(title=f"seed {seed}, {width} hidden units", xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-    plotting.show(
-        fig, alt=f"The plane as three of your trained networks see it: {'; '.join(solved)}. Each boundary is curved, and no two networks have the same."
-    )
+    plotting.show(fig, alt=f"The plane as three of your trained networks see it: {'; '.join(solved)}. No two of them have the same boundary.")
 
 # %% [markdown]
 # ## 6  Width and depth
