@@ -1432,7 +1432,7 @@ with checks.uses("perceptron_predict"):
 # Five to ten sentences, with formulas where they help.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "written", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
-### BEGIN SOLUTION
+# ### BEGIN SOLUTION
 # (a) The rule moves a unit's weights by $\eta\, l\, \tilde x$ when the unit's answer differs from its label $l$. The data give a label for the output only. For a hidden unit there is no
 # $l$, so there is no way to say whether its answer was a mistake, and nothing to put into the update. Nor can the output's error be handed back through the
 # threshold: its derivative is 0 everywhere except at the jump, where it does not exist. A small change of a hidden weight changes no output at all, so the error tells nothing
@@ -1441,8 +1441,8 @@ with checks.uses("perceptron_predict"):
 # (b) Take $x = (-2)$, $w = (0, 1)$, $l = +1$. The score is $0 + 1\cdot(-2) = -2$: too low. Increasing both weights by 1 gives $1 + 2\cdot(-2) = -3$: lower still, because $w_1$ multiplies a negative input.
 # The right update is $w \leftarrow w + \eta\, l\, \tilde x$ with $\tilde x = (1, -2)$: with $\eta = 1$ it gives $w = (1, -1)$ and the score $1 + 2 = 3$. In general the score of the point changes by
 # $\eta\, l\, \tilde x^\top \tilde x = \eta\, l\, \lVert\tilde x\rVert^2$, here $+5$: up for $l = +1$ and down for $l = -1$, whatever the signs of the inputs. Weights of negative inputs fall when the score must rise.
-### END SOLUTION
-### BEGIN MARK SCHEME
+# ### END SOLUTION
+# ### BEGIN MARK SCHEME
 # 4 points, half points allowed.
 # - (a) 1 point: hidden units have no label (no ground truth), so "mistake" is not defined for them.
 # - (a) 1 point: the threshold's derivative is zero almost everywhere (or: small changes of hidden weights change nothing), so the output's error cannot be passed back either. Half a point for "not differentiable" alone.
@@ -1450,7 +1450,7 @@ with checks.uses("perceptron_predict"):
 # - (b) 1 point: the update $w + \eta\, l\, \tilde x$ and the change $\eta\, l\, \lVert\tilde x\rVert^2$ (half a point each).
 #
 # Accept other notation, the bias apart, and $l \in \{0, 1\}$ with the update $\eta\,(l - \hat l)\,\tilde x$.
-### END MARK SCHEME
+# ### END MARK SCHEME
 
 # %% [markdown]
 # ## Summary
