@@ -27,7 +27,7 @@
 # |---|---|
 # | Time and points | about 220 minutes, 28 points |
 # | of which | exercises: 140 minutes, 24 points; written question: 20 minutes, 4 points; reading and experiments: 60 minutes |
-# | Running time | about 30 seconds on one CPU core, once everything is filled in |
+# | Running time | about 40 seconds on one CPU core, once everything is filled in |
 # | You need | Python, a little NumPy, matrix products; the idea of gradient descent for section 5 |
 #
 # **Lecture sections it follows.** Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024: "Perceptrons", "Training a perceptron", "XOR & 1-layer perceptrons",
