@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 1  The perceptron and the multilayer perceptron
+# # 01 · The perceptron and the multilayer perceptron
 #
 # One threshold unit draws one line. This notebook starts with that unit and the rule that trains it, finds out exactly which problems a line can solve,
 # and then puts units in layers to solve the others. At the end you measure what width and depth each buy.
