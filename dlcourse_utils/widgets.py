@@ -125,13 +125,18 @@ def _show_live(draw: Draw, sliders: Mapping[str, Control], start: Mapping[str, V
     picture = ipywidgets.HTML(_as_html(first))
 
     def redraw(_: object) -> None:
-        picture.value = _as_html(_render(draw, {name: control.value for name, control in controls.items()}))
+        picture.value = _as_html(_render(draw, {name: _chosen(control.value) for name, control in controls.items()}))
 
     for control in controls.values():
         control.observe(redraw, names="value")
     heading = [ipywidgets.HTML(f"<strong>{html.escape(title)}</strong>")] if title else []
     bundle = ipywidgets.VBox([*heading, *controls.values(), picture])._repr_mimebundle_()
     display(bundle | {"text/plain": _STANDS_IN}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _chosen(value: Value) -> Value:
+    """A control's value without the rounding errors of a slider's steps: 0.45, where the browser adds up 0.44999999999999996."""
+    return round(value, 10) if isinstance(value, float) else value
 
 
 def _as_html(picture: _Picture | str) -> str:

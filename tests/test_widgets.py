@@ -85,6 +85,12 @@ def test_a_change_draws_the_picture_and_its_alt_text_anew(outputs, box):
     assert before.split("base64,")[1] != after.split("base64,")[1]
 
 
+def test_rounding_errors_of_a_sliders_steps_do_not_reach_the_picture(outputs, box):
+    widgets.explore(draw, sliders=SLIDERS, twin=TWIN)
+    control(box, "w1").value = 0.44999999999999996  # what nine steps by the keyboard give
+    assert 'alt="A level line at 0.45 for AND, 3 points."' in picture_of(box)
+
+
 def test_the_static_twin_shows_every_setting_in_one_picture_with_one_alt_text(outputs, box):
     widgets.explore(draw, sliders=SLIDERS, twin=TWIN)
     (live, _), (twin, metadata) = outputs
