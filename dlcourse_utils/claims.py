@@ -47,6 +47,20 @@ class Claim:
         return " and ".join(end for end in ends if end) or "reported, not held"
 
 
+_LEFT = 'style="text-align:left"'
+
+
+def _number(value: float) -> str:
+    """Four digits, or all of them where it is a whole number."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _verdict(claim: Claim) -> str:
+    if claim.at_least is None and claim.at_most is None and claim.holds:
+        return "–"
+    return "yes" if claim.holds else "NO"
+
+
 def show(*claims: Claim) -> None:
     """Display the claims as a table.
 
@@ -54,8 +68,8 @@ def show(*claims: Claim) -> None:
         BandError: a measured number is outside its band; every such row is named.
     """
     rows = "".join(
-        f"<tr><td>{html.escape(c.what)}</td><td>{html.escape(c.lecture)}</td><td>{c.measured:.4g}{' ' * bool(c.unit)}{html.escape(c.unit)}</td>"
-        f"<td>{c.band}</td><td>{'yes' if c.holds else 'NO'}</td></tr>"
+        f"<tr><td {_LEFT}>{html.escape(c.what)}</td><td {_LEFT}>{html.escape(c.lecture)}</td>"
+        f"<td>{_number(c.measured)}{' ' * bool(c.unit)}{html.escape(c.unit)}</td><td>{c.band}</td><td>{_verdict(c)}</td></tr>"
         for c in claims
     )
     titles = "".join(f'<th scope="col">{title}</th>' for title in ("quantity", "the lecture says", "you measured", "band", "in band"))

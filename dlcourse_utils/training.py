@@ -63,7 +63,16 @@ def progress(items: Iterable[Item], desc: str = "", total: int | None = None) ->
 
     A notebook shows a widget, a terminal a line of text, and ``DLCOURSE_PROGRESS=off`` nothing.
     """
-    return iter(tqdm(items, desc=desc, total=total, leave=False, file=sys.stdout, dynamic_ncols=True, disable=os.environ.get(VARIABLE) == "off"))
+    bar = tqdm(items, desc=desc, total=total, leave=False, file=sys.stdout, dynamic_ncols=True, disable=os.environ.get(VARIABLE) == "off")
+    return _walk(bar)
+
+
+def _walk(bar: tqdm) -> Iterator[Item]:
+    try:
+        yield from bar
+    finally:  # left half-way, by an error or a break, it vanishes too
+        bar.total = bar.n
+        bar.close()
 
 
 _bar = progress  # in ``fit`` an argument has that name

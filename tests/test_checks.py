@@ -17,6 +17,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from dlcourse_utils import checks
 from dlcourse_utils.checks import CheckFailed
@@ -350,22 +353,35 @@ class TestRandomness:
 
 
 class TestUses:
-    def test_an_unwritten_answer_is_named_and_the_notebook_goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with checks.uses("fit", "predict"):
+    def reported(self, name: str, *, points: float, right: bool = True) -> None:
+        """Report an exercise of ``points`` whose only check, worth 1, passes if ``right``."""
+        check = checks.exercise(name, points=points)
+        with check("the only one", points=1):
+            check.law(right, "no")
+        check.report()
+
+    def test_unwritten_answers_are_named_and_the_notebook_goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with checks.uses("fit", "predict", "score"):
             stub()
-        assert capsys.readouterr().out == "This cell uses your `fit` and `predict`. Write it, run its checks, then run this cell again.\n"
+        said = "This cell uses your `fit`, `predict` and `score`.\nWrite what is missing, run its checks, then run this cell again.\n"
+        assert capsys.readouterr().out == said
 
     def test_an_error_is_put_down_to_answers_that_do_not_pass(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with checks.uses("never_reported"):
+        self.reported("wrong_one", points=1, right=False)
+        with checks.uses("wrong_one"):
             raise IndexError("out of range")
-        assert "IndexError: out of range" in (text := capsys.readouterr().out)
-        assert "`never_reported`, whose checks do not all pass yet" in text
+        text = capsys.readouterr().out
+        assert "IndexError: out of range" in text
+        assert "`wrong_one`, whose checks do not all pass yet" in text
 
-    def test_an_error_is_passed_on_when_the_answers_pass(self, capsys: pytest.CaptureFixture[str]) -> None:
-        check = checks.exercise("passing", points=1)
-        with check("fine", points=1):
-            pass
-        check.report()
+    def test_an_error_does_not_stop_a_student_whose_visible_checks_pass(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.reported("half_checked", points=3)
+        with checks.uses("half_checked"):
+            raise AssertionError("accuracy: measured 0.93, expected at least 0.95")
+        assert "The visible checks of `half_checked` pass. More run when it is graded" in capsys.readouterr().out
+
+    def test_an_error_is_passed_on_when_all_checks_pass(self) -> None:
+        self.reported("passing", points=1)
         with pytest.raises(IndexError), checks.uses("passing"):
             raise IndexError("a fault of the cell")
 
@@ -374,11 +390,11 @@ class TestInsideIPython:
     """In a notebook the answer and its test are different cells, so the answer's own line can be quoted."""
 
     @pytest.fixture
-    def run(self) -> Callable[[str], str]:
-        from IPython.core.interactiveshell import InteractiveShell
-        from IPython.utils.capture import capture_output
+    def shell(self) -> InteractiveShell:
+        return InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
 
-        shell = InteractiveShell()
+    @pytest.fixture
+    def run(self, shell: InteractiveShell) -> Callable[[str], str]:
 
         def run(code: str) -> str:
             with capture_output() as captured:
@@ -395,6 +411,13 @@ class TestInsideIPython:
         )
         assert "in `answer`, line 3 of its cell: return y['key']" in text
         assert "the expected text" not in text
+
+    def test_the_score_is_a_number_for_nbgrader_and_shows_nothing_below_the_report(self, shell: InteractiveShell) -> None:
+        check = checks.exercise("answer", points=3)
+        with check("right", points=3):
+            pass
+        data, _ = shell.display_formatter.format(check.report())
+        assert data == {"text/plain": "3.0", "text/html": ""}
 
     def test_a_name_error_in_the_answer_is_the_answers(self, run: Callable[[str], str]) -> None:
         run("def answer(x):\n    return nmupy.exp(x)")

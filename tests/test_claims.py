@@ -25,7 +25,9 @@ def test_the_table_is_shown_even_when_a_band_is_missed(monkeypatch: pytest.Monke
     shown: list[str] = []
     monkeypatch.setattr(claims, "display", lambda table: shown.append(table.data))
     with pytest.raises(BandError):
-        show(Claim("loss", "falls <fast>", 2.0, at_most=1.0, unit="nats"))
+        show(Claim("loss", "falls <fast>", 2.0, at_most=1.0, unit="nats"), Claim("weights", "counted", 524288))
+    assert "<td>524288</td>" in shown[0]
+    assert "<td>reported, not held</td><td>–</td>" in shown[0]
     assert "falls &lt;fast&gt;" in shown[0]
     assert "2 nats" in shown[0]
     assert "NO" in shown[0]

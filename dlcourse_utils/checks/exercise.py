@@ -7,7 +7,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,8 +27,9 @@ _MISTAKE_RTOL, _MISTAKE_ATOL = 1e-3, 1e-6
 #: Seconds that a check gets once another of the same exercise has run out of time.
 _AFTER_TIMEOUT = 1.0
 
-#: Exercises reported in this kernel: did every check pass?
-_reported: dict[str, bool] = {}
+#: How the exercises reported in this kernel stand: some check fails, all visible ones pass, or all there are pass.
+Standing = Literal["failing", "visible", "full"]
+_reported: dict[str, Standing] = {}
 
 
 def exercise(name: str, points: float) -> Exercise:
@@ -39,6 +40,13 @@ def exercise(name: str, points: float) -> Exercise:
         points: what the checks of this cell are worth together.
     """
     return Exercise(name, points, sys._getframe(1).f_globals)
+
+
+class Score(float):
+    """Points for nbgrader, which reads them from a cell's plain-text output. Notebooks show nothing: the report above has said it in words."""
+
+    def _repr_html_(self) -> str:
+        return ""
 
 
 class Exercise:
@@ -195,14 +203,19 @@ class Exercise:
         if not offered:
             raise RuntimeError(f"{self.name}: no check was made. Restore this cell from the released notebook.")
         earned = sum(outcome.points for outcome in self._outcomes if outcome.status == "ok")
-        _reported[self.name] = all(outcome.status == "ok" for outcome in self._outcomes)
+        passing = all(outcome.status == "ok" for outcome in self._outcomes)
+        _reported[self.name] = "failing" if not passing else "visible" if self._only_visible(offered) else "full"
         print("\n".join([self._headline(earned, offered), *self._details()]))
-        return round(self.points * earned / offered, 2)
+        return Score(round(self.points * earned / offered, 2))
+
+    def _only_visible(self, offered: float) -> bool:
+        """Whether hidden checks were taken out of this cell, as they are in the released notebook."""
+        return offered < self.points - 1e-9
 
     def _headline(self, earned: float, offered: float) -> str:
         if all(outcome.status == "todo" for outcome in self._outcomes):
             return f"{self.name}   not written yet. Write your answer in the cell above, run it, then run this cell again."
-        if offered < self.points - 1e-9:  # the released notebook holds only the visible checks
+        if self._only_visible(offered):
             passed = sum(outcome.status == "ok" for outcome in self._outcomes)
             return f"{self.name}   {passed} of {len(self._outcomes)} visible checks pass. More checks run when it is graded."
         return f"{self.name}   {earned:g} of {self.points:g} points"
@@ -223,24 +236,26 @@ class Exercise:
 
 @contextlib.contextmanager
 def uses(*names: str) -> Iterator[None]:
-    """Around a cell that works with answers: when one is missing or still wrong, say so plainly and let the notebook run on.
+    """Around a cell that works with answers: when one is missing or wrong, say so plainly and let the notebook run on.
 
-    An error is passed on when every named exercise has passed its checks: then it is a fault of the cell, not of an answer.
+    An error is passed on only when all checks of every named exercise pass, hidden ones included: then it is a fault of the cell.
     """
     try:
         yield
-    except NotImplementedError:
-        print(f"This cell uses your {_listed(_waiting(names) or names)}. Write it, run its checks, then run this cell again.")
     except Exception as error:
-        waiting = _waiting(names)
-        if not waiting:
+        if all(_reported.get(name) == "full" for name in names):
             raise
-        print(f"This cell stopped ({type(error).__name__}: {str(error)[:200]}).\nIt uses your {_listed(waiting)}, whose checks do not all pass yet.")
-
-
-def _waiting(names: Sequence[str]) -> list[str]:
-    return [name for name in names if not _reported.get(name, False)]
+        failing = [name for name in names if _reported.get(name, "failing") == "failing"]
+        if isinstance(error, NotImplementedError):
+            print(f"This cell uses your {_listed(failing or names)}.\nWrite what is missing, run its checks, then run this cell again.")
+            return
+        print(f"This cell stopped ({type(error).__name__}: {str(error)[:200]}).")
+        if failing:
+            print(f"It uses your {_listed(failing)}, whose checks do not all pass yet.")
+        else:
+            print(f"The visible checks of {_listed(names)} pass. More run when it is graded; this may be what they find.")
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " and ".join(f"`{name}`" for name in names)
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))

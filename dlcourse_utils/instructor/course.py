@@ -134,6 +134,8 @@ def read_source(path: Path) -> NotebookNode:
         seen[base] = seen.get(base, 0) + 1
         cell["id"] = base if seen[base] == 1 else f"{base}-{seen[base]}"
         cell.metadata.pop("lines_to_next_cell", None)
+        if role(cell) == "figure":
+            cell.metadata["jupyter"] = {"source_hidden": True}  # readers see the picture; one click shows how it is drawn
     notebook.metadata.pop("jupytext", None)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}

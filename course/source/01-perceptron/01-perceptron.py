@@ -16,7 +16,7 @@
 # One threshold unit draws one line. This notebook starts with that unit and the rule that trains it, finds out exactly which problems a line can solve,
 # and then puts units in layers to solve the others. At the end you measure what width and depth each buy.
 #
-# **After it you can**
+# **You will be able to**
 # - tell Rosenblatt's threshold unit from the logistic unit, though lectures call both "perceptron";
 # - train a threshold unit and say how many mistakes it makes at most;
 # - decide which Boolean functions one unit can represent, and build a network for one that it cannot;
@@ -398,10 +398,12 @@ def mistakes_experiment(seed: int) -> dict[str, np.ndarray]:
     """Mistakes of ``perceptron_fit`` on 36 separable sets with gaps from wide to narrow, and Novikoff's bound for each; mistakes an epoch on AND and XOR."""
     rng = np.random.default_rng(seed)
     found = []
-    for margin in training.progress(np.repeat(np.geomspace(0.02, 0.4, 12), 3), desc="separable sets"):
+    for margin in training.progress(np.repeat(np.geomspace(0.4, 0.02, 12), 3), desc="separable sets"):
         X, labels, bound = gapped_points(margin, rng)
         _, mistakes = perceptron_fit(X, labels, epochs=5000)
-        found.append((bound, sum(mistakes) if mistakes[-1] == 0 else math.inf))
+        if mistakes[-1]:
+            raise RuntimeError("perceptron_fit still makes mistakes after 5000 epochs, on points that a line separates")
+        found.append((bound, sum(mistakes)))
     gates = {gate: np.array(perceptron_fit(corners, np.array(labels), epochs=200)[1]) for gate, labels in (("AND", [-1, -1, -1, 1]), ("XOR", [-1, 1, 1, -1]))}
     return {"bound": np.array(found)[:, 0], "mistakes": np.array(found)[:, 1], **gates}
 
@@ -662,11 +664,11 @@ with checks.uses("xor_net"):
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     inputs.set_title("the inputs: two lines are needed")
-    features.set_title("the hidden units' answers: one is enough")
+    features.set_title("the hidden units' answers: one line")
     plotting.show(
         fig,
         alt="Left: the unit square of inputs with your network's answer shaded; the region of answer 1 is bounded by the two hidden units' lines, with the corners (0, 1) and "
-        f"(1, 0) in it. Right: the same four inputs placed by the hidden units' answers; they fall on {len(np.unique(hidden, axis=0))} places, and one straight line separates the classes.",
+        f"(1, 0) in it. Right: the same four inputs placed by the hidden units' answers; they fall on {len(np.unique(hidden, axis=0))} places, and the output unit cuts that plane along one straight line.",
     )
 
 # %% [markdown]
@@ -1239,7 +1241,8 @@ def tent_net(k: int) -> list[tuple[np.ndarray, np.ndarray]]:
         k: number of folds, at least 1.
 
     Returns:
-        k + 1 pairs (W, b), shapes (n_out, n_in) and (n_out,), float64: k hidden layers of 2 (at most 3) units with ReLU, then one linear output.
+        k + 1 pairs (W, b), shapes (n_out, n_in) and (n_out,), float64: k hidden layers of
+        2 (at most 3) units with ReLU, then one linear output.
     """
     ### BEGIN SOLUTION
     kinks = np.array([0.0, -0.5])

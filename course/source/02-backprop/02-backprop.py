@@ -1021,7 +1021,13 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "jacobian_bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def jacobian_bytes(in_shape: tuple[int, ...], out_shape: tuple[int, ...], itemsize: int = 4) -> int:
-    """Bytes that the Jacobian of a map from ``in_shape`` to ``out_shape`` takes, at ``itemsize`` bytes an entry; ``()`` is the shape of one number."""
+    """Bytes that the Jacobian of a map from ``in_shape`` to ``out_shape`` takes.
+
+    Args:
+        in_shape: of the input; ``()`` is the shape of one number.
+        out_shape: of the output, likewise.
+        itemsize: bytes an entry.
+    """
     ### BEGIN SOLUTION
     return math.prod(in_shape) * math.prod(out_shape) * itemsize
     ### END SOLUTION
@@ -1121,7 +1127,9 @@ draw_graph()
 
 # %% nbgrader={"grade": false, "grade_id": "value", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class Value:
-    """A number in a graph that can be differentiated. Write all methods: ``__init__``, ``__add__``, ``__radd__``, …, ``exp``, ``backward``.
+    """A number in a graph that can be differentiated.
+
+    Write all methods: ``__init__``, ``__add__``, ``__radd__``, …, ``exp``, ``backward``.
 
     Args:
         data: the number.
@@ -1428,8 +1436,8 @@ def draw_digits():
     fig, axes = plotting.subplots(10, width=11, height=1.5)
     for ax, image, label in zip(axes, digits.x_train, digits.y_train, strict=False):
         ax.imshow(image.reshape(8, 8), cmap="gray_r")
-        ax.set(title=str(label), xticks=[], yticks=[])
-        ax.grid(visible=False)
+        ax.set_title(str(label))
+        ax.set_axis_off()
     labels = ", ".join(map(str, digits.y_train[:10]))
     plotting.show(fig, alt=f"The first ten training images, 8 by 8 pixels of grey, handwritten digits with their labels: {labels}.")
 
