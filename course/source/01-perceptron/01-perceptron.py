@@ -340,7 +340,7 @@ with check("the weights are the sum of the mistakes", points=1):
             np.allclose(steps.T @ whole * eta, w, atol=1e-8) and np.all(whole >= 0),
             "w is eta times a sum of label * (1, x) over the mistakes; yours is not",
             mistakes={
-                "The bias w[0] never moved. It is updated like the other weights, with an input of 1.": lambda: w[0] == 0,
+                "The bias w[0] never moved. It is updated like the other weights, with an input of 1.": lambda: w[0] == 0 and whole @ labels != 0,
                 "The bias is not w[0]. Return it first, before the weights of the inputs.": lambda: np.allclose(
                     steps[:, [*range(1, d + 1), 0]].T @ np.round(np.linalg.lstsq(steps[:, [*range(1, d + 1), 0]].T, np.asarray(w) / eta, rcond=None)[0]) * eta,
                     w,
