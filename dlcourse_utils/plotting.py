@@ -143,7 +143,7 @@ def heatmap(
     ax.imshow(matrix, aspect="auto")
     middle = (np.nanmin(matrix) + np.nanmax(matrix)) / 2
     for (i, j), value in np.ndenumerate(matrix):
-        ax.text(j, i, fmt.format(value), ha="center", va="center", color="white" if value <= middle else "black", fontsize=10)
+        ax.text(j, i, fmt.format(value), ha="center", va="center", color="white" if value < middle else "black", fontsize=10)
     ax.set_xticks(range(matrix.shape[1]), columns)
     ax.set_yticks(range(matrix.shape[0]), rows)
     ax.set(xlabel=xlabel, ylabel=ylabel)
