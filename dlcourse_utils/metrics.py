@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import html
+import math
+from collections.abc import Mapping
 from importlib import resources
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from IPython.display import HTML, display
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+
+from dlcourse_utils import data
 
 #: As many samples as there are test images, so that every row of a table stands beside "real test images" on equal footing:
 #: a Fréchet distance shrinks as the number of samples grows.
@@ -114,6 +121,34 @@ def quality(images: Images, *, real: Images, labels: Images | None = None) -> Qu
     return Quality(_frechet(samples, train), accuracy, coverage, nearest)
 
 
+def ends(seed: int = 0) -> dict[str, Quality]:
+    """The two ends of every table: real images that no model has seen, and noise, beside the training images of ``data.load("digits")``."""
+    digits = data.load("digits")
+    noise = np.random.default_rng(seed).uniform(size=(SAMPLES, 64))
+    return {
+        "real test images": quality(digits.x_test, real=digits.x_train, labels=digits.y_test),
+        "noise": quality(noise, real=digits.x_train),
+    }
+
+
+def show(rows: Mapping[str, Quality]) -> None:
+    """Display models in one table, between real test images and noise.
+
+    Args:
+        rows: name of the model -> the quality of its samples, in the order they are to stand in.
+    """
+    real, noise = ends().items()
+    body = "".join(_row(name, found) for name, found in (real, *rows.items(), noise))
+    titles = ("samples", "Fréchet distance (lower is better)", "label accuracy", "share of the rarest digit", "distance to the nearest training image")
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    display(HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))  # type: ignore[no-untyped-call]
+
+
+def _row(name: str, found: Quality) -> str:
+    numbers = "".join(f"<td>{'–' if math.isnan(value) else format(value, '.3g')}</td>" for value in found)
+    return f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>{numbers}</tr>'
+
+
 def _frechet(samples: Tensor, real: Tensor) -> float:
     """The library's Fréchet distance: its formula is an exercise of lecture 08."""
     from torchmetrics.image.fid import FrechetInceptionDistance  # seconds to import, and few notebooks need it
@@ -157,9 +192,9 @@ def _classifier() -> DigitsCNN:
     """
     from safetensors.torch import load
 
-    content = (resources.files("dlcourse_utils") / "weights" / WEIGHTS).read_bytes()
+    content = (resources.files("dlcourse_utils") / "shipped" / WEIGHTS).read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise RuntimeError(f"dlcourse_utils/weights/{WEIGHTS} is damaged or of another version. Install the package again.")
+        raise RuntimeError(f"dlcourse_utils/shipped/{WEIGHTS} is damaged or of another version. Install the package again.")
     model = DigitsCNN()
     model.load_state_dict(load(content))
     return model.eval().requires_grad_(False)

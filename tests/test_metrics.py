@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib import resources
 
 import numpy as np
@@ -114,9 +115,9 @@ def test_labels_that_do_not_fit_are_refused(digits):
 
 
 def test_damaged_weights_are_noticed(monkeypatch, tmp_path):
-    folder = tmp_path / "weights"
+    folder = tmp_path / "shipped"
     folder.mkdir()
-    content = bytearray((resources.files("dlcourse_utils") / "weights" / metrics.WEIGHTS).read_bytes())
+    content = bytearray((resources.files("dlcourse_utils") / "shipped" / metrics.WEIGHTS).read_bytes())
     content[-1] ^= 1
     (folder / metrics.WEIGHTS).write_bytes(content)
     monkeypatch.setattr(metrics.resources, "files", lambda package: tmp_path)
@@ -126,3 +127,12 @@ def test_damaged_weights_are_noticed(monkeypatch, tmp_path):
             metrics.classify(np.zeros((1, 64)))
     finally:
         metrics._classifier.cache_clear()
+
+
+def test_a_table_stands_between_real_images_and_noise(monkeypatch):
+    shown: list[str] = []
+    monkeypatch.setattr(metrics, "display", lambda table: shown.append(table.data))
+    metrics.show({"a <model>": metrics.Quality(3.14159, float("nan"), 0.05, 1.0)})
+    names = re.findall(r'<th scope="row"[^>]*>([^<]*)</th>', shown[0])
+    assert names == ["real test images", "a &lt;model&gt;", "noise"]
+    assert "<td>3.14</td><td>–</td><td>0.05</td><td>1</td>" in shown[0]
