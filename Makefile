@@ -25,16 +25,20 @@ ifneq ($(shell cat '$(STAMP)' 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
+# tests/conftest.py says what stays together and what starts first
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+
 export OMP_NUM_THREADS ?= 1
 # nbgrader calls alembic from the PATH when it makes a gradebook
 export PATH := $(if $(filter .venv,$(ENVIRONMENT)),$(CURDIR)/.venv,$(ENVIRONMENT))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab build check
+.PHONY: help demo test proof lab build check
 
 help:
 	@echo 'make demo                 play a class of students through the whole grading loop'
 	@echo 'make test                 run the test suite'
+	@echo 'make proof                run what the test suite leaves out: every seed of every experiment, every proof of the graders'
 	@echo 'make lab                  open JupyterLab as a student (ROLE=instructor: as the instructor)'
 	@echo 'make build                build notebooks/ and solutions/ from the sources'
 	@echo 'make check                lint, types, and whether what is committed is what the sources build'
@@ -46,7 +50,10 @@ demo: $(STAMP)
 	@$(DLCOURSE) demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadscope
+	@$(PY) -m pytest $(PARALLEL)
+
+proof: $(STAMP)
+	@$(PY) -m pytest $(PARALLEL) -m proof
 
 lab: $(STAMP)
 	@$(DLCOURSE) lab --role $(ROLE)

@@ -33,8 +33,13 @@ from dlcourse_utils.instructor.runner import Runner  # noqa: E402
 matplotlib.use("Agg")  # not by MPLBACKEND, which the kernels that tests start would inherit
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "regression: runs a whole solved notebook again; leave these out with -m 'not regression'")
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start long tests first, each on the worker that is free, so that no core idles at the end; keep a file's others together, for their fixtures."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items:
+        if not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_unconfigure() -> None:

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from seeds import FRESH, fresh_seeds
 from torch import nn
 
 from dlcourse_utils import data
 from dlcourse_utils.instructor.course import Lecture, find_root, lectures
 from dlcourse_utils.instructor.runner import namespace
-
-FRESH_SEEDS = (101, 202, 303)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- bands ---
 
 
-@pytest.mark.parametrize("seed", FRESH_SEEDS)
+@fresh_seeds
 def test_mistakes_stay_below_novikoffs_bound_and_xor_never_ends(names: dict[str, Any], seed: int) -> None:
     measured = names["mistakes_experiment"](seed)
     ratio = measured["mistakes"] / measured["bound"]
@@ -49,7 +48,7 @@ def test_mistakes_stay_below_novikoffs_bound_and_xor_never_ends(names: dict[str,
     assert len(measured["XOR"]) == 200
 
 
-@pytest.mark.parametrize("seed", FRESH_SEEDS)
+@fresh_seeds
 def test_more_sigmoid_units_approximate_better(names: dict[str, Any], seed: int) -> None:
     error = {width: error for width, (error, _) in names["approximation_experiment"](seed).items()}
     assert error[2] >= 0.1
@@ -57,7 +56,7 @@ def test_more_sigmoid_units_approximate_better(names: dict[str, Any], seed: int)
     assert error[50] <= 0.05 * error[5]
 
 
-@pytest.mark.parametrize("seed", FRESH_SEEDS)
+@fresh_seeds
 def test_xor_is_learnt_by_wide_networks_and_not_from_tiny_or_zero_weights(names: dict[str, Any], seed: int) -> None:
     runs = names["xor_experiment"](seed)
     assert runs["h = 8"]["solved"] >= 0.9
@@ -67,7 +66,7 @@ def test_xor_is_learnt_by_wide_networks_and_not_from_tiny_or_zero_weights(names:
 
 
 def test_the_deep_network_fits_a_step_with_half_the_error_of_the_wide_one(names: dict[str, Any]) -> None:
-    runs = [names["depth_experiment"]("step", seed) for seed in FRESH_SEEDS]
+    runs = [names["depth_experiment"]("step", seed) for seed in FRESH]
     assert np.median([run["deep 1-32-8-1"][0] / run["wide 1-128-1"][0] for run in runs]) <= 0.5
 
 

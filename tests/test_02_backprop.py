@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from seeds import FRESH, fresh_seeds
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat, and those of other lectures that it touches.
 ERRATA = {"E03", "E04", "E05", "E06", "E09", "E11", "E28", "E45", "E57", "E61"} | {"E01", "E02"}
@@ -36,7 +35,7 @@ def orders(norms: np.ndarray) -> float:
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_three_ways_to_a_gradient_agree(names: dict[str, Any], seed: int) -> None:
     measured = names["agreement"](seed)
     assert measured["hand"] <= 1e-10
@@ -44,7 +43,7 @@ def test_three_ways_to_a_gradient_agree(names: dict[str, Any], seed: int) -> Non
     assert measured["check"] <= 1e-5
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_vanishing_is_a_matter_of_the_start(names: dict[str, Any], seed: int) -> None:
     norms = names["vanishing"](seed)
     assert orders(norms["sigmoid", "Xavier", 10]) <= -5

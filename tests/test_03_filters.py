@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from seeds import fresh_seeds
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E20", "E21", "E35", "E36", "E37", "E46", "E55"}
@@ -36,7 +35,7 @@ def names(lecture: course.Lecture) -> dict[str, Any]:
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_small_loss_hides_a_wrong_filter(names: dict[str, Any], seed: int) -> None:
     numbers = names["recovery_numbers"](names["recovery_experiment"](seed))
     assert numbers["condition noise"] <= 60
@@ -49,14 +48,14 @@ def test_a_small_loss_hides_a_wrong_filter(names: dict[str, Any], seed: int) -> 
     assert numbers["L-BFGS, photo"] <= 1e-2
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_detector_needs_to_see_the_whole_plus(names: dict[str, Any], seed: int) -> None:
     found = names["plus_experiment"](seed)
     assert found["5 × 5"][0] >= 0.95
     assert found["3 × 3"][0] <= 0.8
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_global_pooling_reads_digits_that_have_moved(names: dict[str, Any], seed: int) -> None:
     accuracy = names["shift_experiment"](seed)
     assert accuracy["MLP", "centred"][1] <= 0.3

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from seeds import fresh_seeds
 from torch import nn
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E17", "E26", "E43"}
@@ -40,14 +39,14 @@ def no_bars() -> Any:
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_the_deep_plain_network_has_the_higher_training_error_and_the_residual_one_trains(names: dict[str, Any], seed: int) -> None:
     train = {name: run["train"] for name, run in names["degradation_experiment"](seed).items()}
     assert train["plain, 32 layers"] - train["plain, 4 layers"] >= 0.15
     assert train["residual, 32 layers"] <= 0.15
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_with_batch_norm_too_only_the_residual_network_trains_and_its_batch_norm_needs_the_running_averages(names: dict[str, Any], seed: int) -> None:
     runs = names["depth_experiment"](seed)
     modes = runs.pop("modes")
@@ -59,7 +58,7 @@ def test_with_batch_norm_too_only_the_residual_network_trains_and_its_batch_norm
     assert modes["no normalisation"] <= 0.7
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_scales_and_shifts_beat_as_many_weights_but_not_a_linear_classifier(names: dict[str, Any], seed: int) -> None:
     runs = names["bn_only_experiment"](seed)
     accuracy = {name: run["accuracy"] for name, run in runs.items()}
@@ -69,7 +68,7 @@ def test_scales_and_shifts_beat_as_many_weights_but_not_a_linear_classifier(name
     assert accuracy["linear, on pixels"] >= accuracy["scales and shifts"]
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_probes_rise_with_depth_in_the_trained_network_and_fall_in_the_random_one(names: dict[str, Any], seed: int) -> None:
     found = names["probe_experiment"](seed)
     trained, random = found["trained"], found["random"]

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import fresh_seeds
 from torch import nn
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E18", "E45", "E50", "E51"}
@@ -91,7 +90,7 @@ def test_a_step_in_place_turns_the_position_code(names: dict[str, Any]) -> None:
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_attention_knows_no_order_and_mixes_no_examples(names: dict[str, Any], seed: int) -> None:
     measured = names["order_experiment"](seed)
     assert measured["equivariance"] <= 1e-12
@@ -102,21 +101,21 @@ def test_attention_knows_no_order_and_mixes_no_examples(names: dict[str, Any], s
     assert measured["class token, other"] == 0
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_gpt_learns_xor_and_a_line_does_not(names: dict[str, Any], seed: int) -> None:
     measured, _ = names["xor_experiment"](seed)
     assert measured["gpt"] >= 0.99  # the notebook asks for 0.95, as the exercise does
     assert measured["linear loss"] >= 0.6931
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_parity_is_learnt_step_by_step_and_not_in_one_go(names: dict[str, Any], seed: int) -> None:
     share = names["parity_experiment"](seed)
     assert share["step by step, held out"] >= 0.95
     assert share["in one go, held out"] <= 0.65
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_random_features_make_attention_linear(names: dict[str, Any], seed: int) -> None:
     measured, slope = names["cost_experiment"](seed), names["slope"]
     assert slope(measured["lengths"], measured["exact"]) == pytest.approx(2, abs=0.01)
@@ -124,7 +123,7 @@ def test_random_features_make_attention_linear(names: dict[str, Any], seed: int)
     assert -0.7 <= slope(measured["features"], measured["errors"]) <= -0.35
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_vit_needs_more_data_than_a_cnn(names: dict[str, Any], seed: int) -> None:
     accuracy = names["data_experiment"](seed)
     gap = {n: accuracy["CNN", n] - accuracy["ViT", n] for n in (100, 1000)}

@@ -14,11 +14,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import fresh_seeds
 from torch import Tensor, nn
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E19"}
@@ -155,7 +154,7 @@ def test_colouring_agrees_with_networkx_on_every_pair_of_small_connected_graphs(
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_normalised_weight_is_no_message_and_the_pair_is(names: dict[str, Any], seed: int) -> None:
     measured = names["message_experiment"](seed)
     assert measured["slide"] >= 1e-3
@@ -163,7 +162,7 @@ def test_a_normalised_weight_is_no_message_and_the_pair_is(names: dict[str, Any]
     assert measured["gap"] <= 1e-10
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_sums_see_what_means_and_maxima_cannot_and_walks_see_more(names: dict[str, Any], seed: int) -> None:
     seen = names["limits_experiment"](seed)
     assert [seen[task][agg] for task in seen for agg in ("mean", "max")] == [0.5] * 6
@@ -173,14 +172,14 @@ def test_sums_see_what_means_and_maxima_cannot_and_walks_see_more(names: dict[st
     assert seen["triangle"]["sum + walks"] >= 0.9
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_gin_cannot_tell_the_two_molecules_apart_and_walks_can(names: dict[str, Any], seed: int) -> None:
     apart = names["blind_experiment"](seed)
     assert apart["GIN"] <= 1e-5
     assert apart["GIN + walks"] >= 1e-4
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_the_karate_club_is_learnt_from_two_labels_and_only_through_its_edges(names: dict[str, Any], seed: int) -> None:
     club = names["karate_experiment"](seed)
     assert club["graph"].mean() >= 0.9
@@ -188,14 +187,14 @@ def test_the_karate_club_is_learnt_from_two_labels_and_only_through_its_edges(na
     assert float(club["Fiedler"]) == pytest.approx(32 / 34)
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_rounds_shrink_by_the_second_eigenvalue(names: dict[str, Any], seed: int) -> None:
     shrinking = names["shrinking_experiment"](seed)
     rest, factor = shrinking["rest"], float(shrinking["factor"])
     assert (rest[60] / rest[40]) ** (1 / 20) == pytest.approx(factor, rel=0.01)
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_deep_gcns_fail_where_a_linear_model_still_finds_the_classes(names: dict[str, Any], seed: int) -> None:
     accuracy = names["smoothing_experiment"](seed)
     assert accuracy["GCN"][2] >= 0.9

@@ -59,7 +59,7 @@ def calls(checkout: Path) -> list[str]:
 
 def test_help_is_what_make_says_and_names_every_command(checkout):
     said = make(checkout).stdout
-    assert all(f"make {command} " in said for command in ("demo", "test", "lab", "build", "check"))
+    assert all(f"make {command} " in said for command in ("demo", "test", "proof", "lab", "build", "check"))
     assert calls(checkout) == []
 
 

@@ -101,12 +101,14 @@ class Outcome:
         ended: empty, or why the notebook did not run to its end: "timed out after 60 s in cell …", "died with signal SIGSEGV in cell …".
         errors: what other cells raised, as "cell: error".
         seconds: wall time.
+        cpu_seconds: processor time, with that of every process it started and waited for.
     """
 
     tests: Mapping[str, TestCell]
     ended: str
     errors: tuple[str, ...]
     seconds: float
+    cpu_seconds: float
 
     def lost(self, test_ids: Iterable[str] | None = None) -> float:
         """Points lost in these test cells, or in all."""
@@ -243,7 +245,7 @@ def _outcome(cells: Sequence[NotebookNode], reply: Mapping[str, Any]) -> Outcome
             tests[str(cell.id)] = TestCell(_with_outputs(cell, put_out), cell.id in outputs)
         else:
             errors += [f"{cell.id}: {output['ename']}: {output['evalue']}" for output in put_out]
-    return Outcome(tests, reply["ended"], tuple(errors), reply["seconds"])
+    return Outcome(tests, reply["ended"], tuple(errors), reply["seconds"], reply["cpu_seconds"])
 
 
 def _with_outputs(cell: NotebookNode, outputs: list[dict[str, Any]]) -> NotebookNode:

@@ -300,7 +300,7 @@ class Spine:
             self._finish(child, late=True)
 
     def _finish(self, child: _Child, *, late: bool) -> None:
-        status = self._reap(child)
+        status, cpu_seconds = self._reap(child)
         lines = bytes(child.received).split(b"\n")[:-1]
         whole = lines[-1:] == [b"null"]
         cells = [json.loads(line) for line in lines if line != b"null"]
@@ -313,18 +313,19 @@ class Spine:
                 ended = f"died with signal {signal.Signals(-status).name}" + where
             else:
                 ended = f"left the interpreter with exit status {status}" + where
-        _send(self.replies, {"job": child.job, "cells": cells, "ended": ended, "seconds": time.monotonic() - child.started})
+        seconds = time.monotonic() - child.started
+        _send(self.replies, {"job": child.job, "cells": cells, "ended": ended, "seconds": seconds, "cpu_seconds": cpu_seconds})
 
-    def _reap(self, child: _Child) -> int:
-        """Kill the child with all that it started and collect it; its exit code, negative for a signal."""
+    def _reap(self, child: _Child) -> tuple[int, float]:
+        """Kill the child with all that it started and collect it; its exit code, negative for a signal, and the processor seconds it took."""
         if child.pipe in self.selector.get_map():
             self.selector.unregister(child.pipe)
             os.close(child.pipe)
         self.children = {pipe: other for pipe, other in self.children.items() if other is not child}
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        _, status = os.waitpid(child.pid, 0)
-        return os.waitstatus_to_exitcode(status)
+        _, status, usage = os.wait4(child.pid, 0)
+        return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
 
 
 def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: int) -> None:
