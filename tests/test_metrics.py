@@ -27,6 +27,7 @@ def test_classifier_reads_digits_that_it_has_not_seen(digits):
     assert (metrics.classify(digits.x_test).numpy() == digits.y_test).mean() >= 0.98
 
 
+@pytest.mark.proof
 def test_script_makes_a_classifier_of_that_kind_again():
     # bit for bit it does so only on one kind of machine
     model, accuracy = digits_cnn.train()
