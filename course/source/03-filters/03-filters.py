@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 3  Convolution and learned filters
+# # 03 · Convolution and learned filters
 #
 # A small detector slides over an image and gives the same answer to the same pattern wherever it stands. This notebook builds that detector by hand, in one
 # and in two dimensions, learns its weights from examples, and puts a few of them together to a network that reads digits. Along the way you measure what
 # convolution gives you (equivariance) and what it does not (invariance).
 #
-# **After it you can**
+# **You will be able to**
 # - tell cross-correlation from convolution, and say which of the two a formula, a matrix or a library computes;
 # - write a convolution as a sparse matrix with tied weights, and a convolutional layer with channels, stride and padding;
 # - work out output sizes, receptive fields and parameter counts before you build anything;
@@ -29,7 +29,7 @@
 # | Time and points | about 300 minutes, 35 points |
 # | of which | exercises: 215 minutes, 31 points; written question: 20 minutes, 4 points; reading and experiments: 65 minutes |
 # | Running time | about 40 seconds on one CPU core, once everything is filled in |
-# | You need | NumPy and torch arrays, matrix products, gradient descent (lecture 2) |
+# | You need | NumPy and torch arrays, matrix products, gradient descent (02-backprop) |
 #
 # **Lecture sections it follows.** *Deep Learning for Computer Vision, Part II*: "Convolutional layers" to "Pooling layers". The slides *Neural Network
 # Architecture*: "Fully Connected (FC) Layer" to "Real example network: LeNet". Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024: "Convolutional Neural
@@ -43,6 +43,7 @@
 import math
 from collections.abc import Callable
 
+import matplotlib.figure
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -139,11 +140,14 @@ def conv1d(x: np.ndarray, k: np.ndarray, mode: str = "valid", flip: bool = False
     Args:
         x: signal, shape (n,), float64.
         k: kernel, shape (m,), float64.
-        mode: ``"valid"`` (kernel wholly inside), ``"same"`` (as long as the signal) or ``"full"`` (wherever they touch); zeros lie outside.
-        flip: False gives the correlation, the sum of ``k[j] * x[i + j]``; True turns the kernel round first, which gives the convolution.
+        mode: ``"valid"`` (kernel wholly inside), ``"same"`` (as long as the signal) or ``"full"`` (wherever they
+            touch); zeros lie outside.
+        flip: False gives the correlation, the sum of ``k[j] * x[i + j]``; True turns the kernel round first, which
+            gives the convolution.
 
     Returns:
-        Shape (n - m + 1,), (n,) or (n + m - 1,) for the three modes. For even m, ``same`` may be centred either way.
+        Shape (n - m + 1,), (n,) or (n + m - 1,) for the three modes.
+        For even m, ``same`` may be centred either way.
 
     Raises:
         ValueError: ``valid``, and the kernel is longer than the signal.
@@ -526,7 +530,8 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride: int = 1, pad: 
         pad: rows and columns of zeros put on all four sides.
 
     Returns:
-        Shape (N, O, (H + 2 * pad - kh) // stride + 1, (W + 2 * pad - kw) // stride + 1), in the dtype of ``x``; differentiable.
+        Shape (N, O, (H + 2 * pad - kh) // stride + 1, (W + 2 * pad - kw) // stride + 1), in the dtype of ``x``;
+        differentiable.
     """
     ### BEGIN SOLUTION
     padded = F.pad(x, (pad, pad, pad, pad))
@@ -885,11 +890,18 @@ check.report()
 
 
 # %% nbgrader={"grade": false, "grade_id": "param_count", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def param_count(kind: str, inputs: tuple[int, int, int], outputs: tuple[int, int, int], kernel: tuple[int, int] = (1, 1), bias: bool = False) -> int:
+def param_count(
+    kind: str,
+    inputs: tuple[int, int, int],
+    outputs: tuple[int, int, int],
+    kernel: tuple[int, int] = (1, 1),
+    bias: bool = False,
+) -> int:
     """Parameters of a layer between two stacks of images.
 
     Args:
-        kind: ``"dense"``, ``"local"`` (each output unit has its own kernel) or ``"conv"`` (all places of a channel share one).
+        kind: ``"dense"``, ``"local"`` (each output unit has its own kernel) or ``"conv"`` (all places of a channel
+            share one).
         inputs: (C, H, W).
         outputs: (O, H', W').
         kernel: (kh, kw); without meaning for a dense layer.
@@ -1168,7 +1180,8 @@ def adaptive_avg_pool2d(x: Tensor, size: tuple[int, int]) -> Tensor:
         size: (oh, ow), at least 1 and at most (H, W).
 
     Returns:
-        Shape (N, C, oh, ow), dtype of ``x``; differentiable. Output i of n' covers floor(i * n / n') up to, not including, ceil((i + 1) * n / n').
+        Shape (N, C, oh, ow), dtype of ``x``; differentiable.
+        Output i of n' covers floor(i * n / n') up to, not including, ceil((i + 1) * n / n').
     """
 
     ### BEGIN SOLUTION
@@ -1405,7 +1418,8 @@ def learn_filter(I: Tensor, T: Tensor, k: int = 3, steps: int = 300) -> tuple[Te
         steps: how many steps an iterative method may take.
 
     Returns:
-        ``(K, losses)``: the filter, shape (k, k), dtype of ``I``; and mean squared errors on the way, at least one, the last that of the end.
+        ``(K, losses)``: the filter, shape (k, k), dtype of ``I``; and mean squared errors on the way, at least one,
+        the last that of the end.
     """
     ### BEGIN SOLUTION
     K = torch.zeros(k, k, dtype=I.dtype, device=I.device, requires_grad=True)
@@ -1525,7 +1539,7 @@ check.report()
 SHIFT = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, 0, 0]], dtype=torch.float64)
 
 
-def recover(image, steps=1000):
+def recover(image: Tensor, steps: int = 1000) -> tuple[float, dict[str, tuple[list[float], list[float], Tensor]]]:
     """Regress SHIFT from neighbourhoods of one image: the condition number, and method -> (filter errors, relative losses, last filter), one number a step."""
     rows = F.unfold(image[None, None], 3)[0].T
     target = rows @ SHIFT.flatten()
@@ -1540,7 +1554,7 @@ def recover(image, steps=1000):
             "L-BFGS": lambda w: torch.optim.LBFGS(w, max_iter=1, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0),
         }[method]([weights])
 
-        def energy(weights=weights):
+        def energy(weights: Tensor = weights) -> Tensor:
             weights.grad = 2 * (gram @ weights - moment)
             return weights @ gram @ weights - 2 * moment @ weights + power
 
@@ -1552,7 +1566,7 @@ def recover(image, steps=1000):
     return float(eigenvalues[-1] / eigenvalues[0]), found
 
 
-def recovery_experiment(seed, crops=5):
+def recovery_experiment(seed: int, crops: int = 5) -> dict:
     """Recover SHIFT from one image of noise and from ``crops`` random crops of camera, all 128 × 128."""
     rng = np.random.default_rng(seed)
     images = [torch.as_tensor(rng.random((128, 128)))]
@@ -1562,7 +1576,7 @@ def recovery_experiment(seed, crops=5):
     return {"noise": noise, "photos": photos}
 
 
-def recovery_numbers(found):
+def recovery_numbers(found: dict) -> dict[str, float]:
     """The end of each run; for photographs the median over the crops, also of what the filter learned there does on noise."""
     noise = torch.as_tensor(np.random.default_rng(0).random((1, 1, 128, 128)))
     numbers = {"condition noise": found["noise"][0], "condition photo": float(np.median([condition for condition, _ in found["photos"]]))}
@@ -1646,7 +1660,7 @@ MARKS = {
 }
 
 
-def scenes(count, rng, cells=6, noise=0.1):
+def scenes(count: int, rng: np.random.Generator, cells: int = 6, noise: float = 0.1) -> tuple[Tensor, Tensor]:
     """Images (count, 1, 8 cells, 8 cells) with one mark in each 8 × 8 cell, in noise; and where the centres of plus signs are, 1 or 0."""
     images = rng.normal(0, noise, (count, 1, 8 * cells, 8 * cells))
     centres = np.zeros_like(images)
@@ -1659,16 +1673,17 @@ def scenes(count, rng, cells=6, noise=0.1):
     return torch.tensor(images, dtype=torch.float32), torch.tensor(centres, dtype=torch.float32)
 
 
-def f1(found, true):
+def f1(found: Tensor, true: Tensor) -> float:
+    """F1 of the pixels marked, both bool."""
     return float(2 * (found & true).sum() / (found.sum() + true.sum()))
 
 
-def best_f1(score, true):
+def best_f1(score: Tensor, true: Tensor) -> float:
     """F1 at the best of all thresholds."""
     return max(f1(score >= threshold, true) for threshold in score[true].unique())
 
 
-def plus_experiment(seed):
+def plus_experiment(seed: int) -> dict[str, tuple[float, Tensor]]:
     """Learn a 3 × 3 and a 5 × 5 detector; name -> (F1 on eight new scenes, filter). Also the plus itself as a filter. 5 × 5 is judged at logit 0."""
     rng = np.random.default_rng(seed)
     (x, y), (x_new, y_new) = scenes(8, rng), scenes(8, rng)
@@ -1756,8 +1771,8 @@ def equivariance_gap(f: Callable[[Tensor], Tensor], x: Tensor, shift: tuple[int,
         shift: pixels (down, right).
 
     Returns:
-        The largest absolute difference between ``f`` of the shifted images and the shifted output of ``f``, whose shift is
-        floor(shift * H' / H) down and floor(shift * W' / W) to the right; 0 for an equivariant map.
+        The largest absolute difference between ``f`` of the shifted images and the shifted output of ``f``,
+        whose shift is floor(shift * H' / H) down and floor(shift * W' / W) to the right; 0 for an equivariant map.
     """
     ### BEGIN SOLUTION
     with torch.no_grad():
@@ -1852,11 +1867,11 @@ check.report()
 
 
 # %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "experiment-gaps", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def gap_maps(seed):
-    """Five maps with the same eight random 3 × 3 filters."""
+def gap_maps(seed: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Four maps with the same eight random 3 × 3 filters."""
     kernels = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(seed)) / 3
 
-    def convolve(x, stride=1):
+    def convolve(x: Tensor, stride: int = 1) -> Tensor:
         return F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), kernels, stride=stride))
 
     return {
@@ -1942,7 +1957,8 @@ def train_lenet(x: Tensor, y: Tensor, seed: int) -> nn.Module:
         seed: where everything random comes from. The global generators may be seeded with it.
 
     Returns:
-        The trained network, on the device of ``x``, ready to be used (any dropout switched off). It has the parts ``features`` and ``head``.
+        The trained network, on the device of ``x``, ready to be used (any dropout switched off).
+        It has the parts ``features`` and ``head``.
     """
     ### BEGIN SOLUTION
     from collections import OrderedDict
@@ -2076,7 +2092,7 @@ check.report()
 
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-shift", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def put_on_canvas(x, rng=None):
+def put_on_canvas(x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
     """Images (N, C, H, W) on black canvases (N, C, 2H, 2W): in the middle, or where ``rng`` says."""
     n, c, height, width = x.shape
     canvas = x.new_zeros(n, c, 2 * height, 2 * width)
@@ -2086,10 +2102,10 @@ def put_on_canvas(x, rng=None):
     return canvas
 
 
-def shift_networks(channels, side):
+def shift_networks(channels: int, side: int) -> dict[str, Callable[[], nn.Module]]:
     """The three networks, for canvases of ``side`` × ``side`` pixels."""
 
-    def trunk():
+    def trunk() -> tuple[nn.Module, ...]:
         return nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 64, 3, padding=1), nn.ReLU()
 
     return {
@@ -2099,7 +2115,7 @@ def shift_networks(channels, side):
     }
 
 
-def shift_experiment(seed, name="digits", limit=1347, epochs=12):
+def shift_experiment(seed: int, name: str = "digits", limit: int = 1347, epochs: int = 12) -> dict[tuple[str, str], tuple[float, ...]]:
     """Train each network on centred and on moved images; (network, trained on) -> accuracy on (centred, moved) test images. Try name="mnist"."""
     rng, where = np.random.default_rng(seed), device.pick()
     split = data.load(name, flat=False, seed=seed).torch()
@@ -2174,14 +2190,14 @@ show(
 # %% [markdown]
 # ## 9  Draw a kernel
 #
-# Choose a filter, or `own` and set its nine numbers. Where is the response zero? What does turning it round change for a Laplacian, and for Sobel? What does
+# Set the nine numbers of your `own` kernel, or choose a filter that has a name. Where is the response zero? What does turning it round change for a Laplacian, and for Sobel? What does
 # the border look like with each kind of padding? The picture uses your `conv2d`.
 
 # %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "widget-kernel", "locked": true, "schema_version": 3, "solution": false, "task": false}
 PICTURES = {"camera": camera[60:252:2, 140:332:2], "coins": torch.tensor(data.photo("coins")[20:212:2, 30:222:2], dtype=torch.float32)}
 
 
-def kernel_explorer(photo: str, kernel: str, flip: bool, padding: str, **numbers: float):
+def kernel_explorer(photo: str, kernel: str, flip: bool, padding: str, **numbers: float) -> tuple[matplotlib.figure.Figure, str]:
     """A photograph, a 3 × 3 kernel, and the response."""
     chosen = [[numbers[f"row_{i}_column_{j}"] for j in range(1, 4)] for i in range(1, 4)] if kernel == "own" else FILTERS[kernel]
     weights = torch.tensor(chosen, dtype=torch.float32)
@@ -2190,7 +2206,7 @@ def kernel_explorer(photo: str, kernel: str, flip: bool, padding: str, **numbers
     padded = {"none": image, "zeros": F.pad(image, (1, 1, 1, 1)), "mirror": F.pad(image, (1, 1, 1, 1), mode="reflect")}[padding]
     response = conv2d(padded, weights[None, None]).detach()[0, 0]
     total, size = float(weights.sum()), " × ".join(map(str, response.shape))
-    fig, (before, middle, after) = plotting.subplots(3, width=9, height=3.3)
+    fig, (before, middle, after) = plotting.subplots(3, width=6.9, height=2.6)
     before.imshow(image[0, 0], cmap="gray", vmin=0, vmax=1)
     before.set_title(f"{photo}, 96 × 96")
     plotting.heatmap(middle, weights, fmt="{:.2g}")
@@ -2213,7 +2229,7 @@ with checks.uses("conv2d"):
         kernel_explorer,
         sliders={
             "photo": ["camera", "coins"],
-            "kernel": ["Sobel", *(name for name in FILTERS if name != "Sobel"), "own"],
+            "kernel": ["own", *FILTERS],
             "flip": False,
             "padding": ["none", "zeros", "mirror"],
         }
@@ -2224,7 +2240,7 @@ with checks.uses("conv2d"):
             {"photo": "coins", "kernel": "Laplacian", "padding": "zeros"},
             {"photo": "coins", "kernel": "Gaussian blur", "padding": "mirror"},
         ],
-        title="One 3 × 3 kernel (the nine numbers count when kernel is own)",
+        title="One 3 × 3 kernel: your own nine numbers, or a filter with a name",
     )
 
 # %% [markdown]
@@ -2245,7 +2261,7 @@ with checks.uses("conv2d"):
 # channels that the printed formula cannot tell apart although your repaired one can. (1½ points)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "written", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
-### BEGIN SOLUTION
+# ### BEGIN SOLUTION
 # (a) (i) Correlation: tap and sample indices run the same way. Tap 0 lies on sample $i$. Nothing is assumed outside: $i + j$ must stay below $n$, so there
 # are $n - m + 1$ outputs (`valid`). (ii) Row $i$ is $\sum_j \theta_j a_{i+j-1}$: correlation again, but the middle tap lies on sample $i$, with one zero at
 # each end, and there are $n$ outputs (`same`). It is the formula (i) applied to the padded signal, so formula and matrix of that slide are two different
@@ -2259,8 +2275,8 @@ with checks.uses("conv2d"):
 # (c) $(\Theta * x)_{s,t} = \sum_{i=0}^{m-1}\sum_{j=0}^{m-1}\sum_{k=0}^{r-1} \Theta_{i,j,k}\, x_{s+i,\,t+j,\,k}$. Take $1 \times 1$ images, $m = 1$, $r = 2$,
 # $\Theta = (1, 2)$. If the printed $x_{s,t}$, which has no channel, is read as the sum over channels (any rule that treats the channels alike will do), then
 # $x = (1, 0)$ and $x' = (0, 1)$ both give $(1 + 2)\cdot 1 = 3$. The repaired formula gives $1$ and $2$.
-### END SOLUTION
-### BEGIN MARK SCHEME
+# ### END SOLUTION
+# ### BEGIN MARK SCHEME
 # 4 points, half points allowed.
 # - (a) ½ point for each of: (i) correlation, tap 0, `valid`, $n - m + 1$; (ii) correlation, middle tap, zeros, $n$; (iii) convolution, tap 0 (or the middle
 #   one, if $p, q$ are centred), $n - m + 1$ without padding; and ½ point for saying that (i) and (ii) are different functions (or that (ii) is (i) on the
@@ -2270,7 +2286,7 @@ with checks.uses("conv2d"):
 #   results of the repaired formula. Half of it if the results are missing.
 #
 # Accept other orders of the channel axis, one-based indices, and full padding for (iii) if it is stated.
-### END MARK SCHEME
+# ### END MARK SCHEME
 
 # %% [markdown]
 # ## Summary

@@ -17,7 +17,7 @@
 # You measure that first. Then you write the two inventions that mended it, batch normalisation and the skip connection, put them together into networks of any depth, and compare fairly: same layers,
 # same number of parameters, same training. At the end you read three well-known experiments with the controls that they need.
 #
-# **After it you can**
+# **You will be able to**
 # - tell a failure of optimisation from overfitting, by the training error;
 # - write batch normalisation forward and backward, and say what changes between training and evaluation;
 # - write a residual block, and say what its Jacobian does to gradients and what it does not;
@@ -29,7 +29,7 @@
 # | Time and points | about 270 minutes, 29 points |
 # | of which | exercises: 185 minutes, 25 points; written question: 20 minutes, 4 points; reading and experiments: 65 minutes |
 # | Running time | about 50 seconds on one CPU core, once everything is filled in |
-# | You need | torch modules and autograd, convolutions (lecture 03), backpropagation (lecture 02) |
+# | You need | torch modules and autograd, convolutions (03-filters), backpropagation (02-backprop) |
 #
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick): "Understanding Batch-Normalization", "Networks with Skip Connections", "Simply Stacking Layers?", "Residual Learning: skip connections", "ResNet Models",
 # "ResNet Results", "Reasons for adding skip connections", "What can you do with just training batch norm parameters?", "What can you do without batch normalization?". *Deep Learning for Computer Vision, Part I*: "ResNet - 2015",
@@ -216,10 +216,15 @@ class BatchNorm2d(nn.Module):
         ### END SOLUTION
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x of shape (N, C, H, W): in training by its own statistics, which also move the running averages; in evaluation by the running averages.
+        """Normalise: in training by the batch's own statistics, in evaluation by the running averages.
+
+        The batch's statistics also move the running averages.
+
+        Args:
+            x: shape (N, C, H, W).
 
         Returns:
-            Shape and dtype of ``x``. Gradients flow through the statistics of the batch.
+            Shape and dtype of ``x``. In training, gradients flow through the statistics of the batch.
         """
         ### BEGIN SOLUTION
         if self.training:
@@ -500,7 +505,9 @@ plotting.show(
 
 # %% nbgrader={"grade": false, "grade_id": "bn_backward", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def bn_backward(g: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of batch normalisation in training mode, y = gamma * (x - mean) / sqrt(var + eps) + beta, the statistics taken over the rows.
+    """Gradients of batch normalisation in training mode: y = gamma * (x - mean) / sqrt(var + eps) + beta.
+
+    Mean and variance are taken over the rows, for each column by itself.
 
     Args:
         g: gradient of the loss by y, shape (m, d).
@@ -719,7 +726,7 @@ draw_paths()
 
 # %% nbgrader={"grade": false, "grade_id": "basic_block", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and, if ``residual``, a shortcut around them (He and others 2016, figure 2).
+    """Two 3x3 convolutions with batch norm, and a shortcut around them if asked for (He and others 2016, figure 2).
 
     Args:
         cin: channels of the input.
@@ -729,8 +736,8 @@ class BasicBlock(nn.Module):
 
     Attributes:
         conv1, bn1, conv2, bn2: the branch; the convolutions have no bias.
-        shortcut: None if not ``residual``; ``nn.Identity()`` if input and output have the same shape; else a 1x1 convolution
-            without bias and a batch norm, in ``nn.Sequential``.
+        shortcut: None if not ``residual``; ``nn.Identity()`` if input and output have the same shape;
+            else a 1x1 convolution without bias and a batch norm, in ``nn.Sequential``.
     """
 
     def __init__(self, cin: int, cout: int, stride: int = 1, residual: bool = True) -> None:
@@ -749,7 +756,14 @@ class BasicBlock(nn.Module):
         ### END SOLUTION
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output for x of shape (N, cin, H, W): shape (N, cout, H', W') with H' = ceil(H / stride), W' likewise. ``x`` is left as it is."""
+        """The block's output.
+
+        Args:
+            x: shape (N, cin, H, W); left as it is.
+
+        Returns:
+            Shape (N, cout, H', W') with H' = ceil(H / stride), W' likewise.
+        """
         ### BEGIN SOLUTION
         h = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(h if self.shortcut is None else h + self.shortcut(x))
@@ -938,10 +952,10 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "plain_or_res", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def plain_or_res(depth: int, width: int = 8, residual: bool = True) -> nn.Module:
-    """A network of ``depth`` weight layers for small grey images, with or without shortcuts (after He and others 2016, section 4.2).
+    """A plain or a residual network for small grey images (after He and others 2016, section 4.2).
 
     Args:
-        depth: 6 n + 2 for n blocks a stage, n at least 1.
+        depth: layers with weights, 6 n + 2 for n blocks a stage, n at least 1.
         width: channels of stem and first stage; the other stages have 2 and 4 times as many.
         residual: whether blocks whose shapes agree have a shortcut. The parameters are the same either way.
 
@@ -994,9 +1008,26 @@ def weight_layers(model):
     return sum(isinstance(part, nn.Conv2d | nn.Linear) for part in model.modules())
 
 
+def watched(model, misfit):
+    """The network, whose linear layers say ``misfit`` when they are given too few or too many numbers."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_pre_hook(
+                lambda layer, given: check.law(
+                    given[0].shape[-1] == layer.in_features,
+                    f"the linear layer takes {layer.in_features} numbers an image; it was given {given[0].shape[-1]}",
+                    mistakes={misfit: True},
+                )
+            )
+    return model
+
+
 with check("depth 8: ten logits, eight weight layers", points=1):
     for residual in (False, True):
-        model = plain_or_res(8, 4, residual)
+        model = watched(
+            plain_or_res(8, 4, residual),
+            "What reaches the linear layer is not one number a channel. Take the mean over the whole image, not over the channels.",
+        )
         check.shape(model(torch.ones(5, 1, 8, 8)), (5, 10))
         check.equal(
             weight_layers(model),
@@ -1040,7 +1071,10 @@ with check("plain and residual: the same parameters at every depth", points=1):
 
 with check("any image size; shortcuts exactly when asked for", points=1):
     for residual in (True, False):
-        model = plain_or_res(20, 4, residual).eval()
+        model = watched(
+            plain_or_res(20, 4, residual).eval(),
+            "Images of one size only are taken. A mean over the whole image leaves one number a channel at any size.",
+        )
         for size in ((1, 1, 8, 8), (2, 1, 12, 7), (3, 1, 28, 28)):
             logits = model(torch.rand(size, generator=check.gen))
             check.shape(logits, (size[0], 10))
@@ -1236,11 +1270,12 @@ with checks.uses("batch_norm2d", "basic_block", "plain_or_res"):
 
 # %% nbgrader={"grade": false, "grade_id": "resnet34_spec", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def resnet34_spec() -> list[tuple[str, int, int, int]]:
-    """The layers of ResNet-34 for 1000 classes (He and others 2016, table 1, with projections where shapes change).
+    """The layers of ResNet-34 for 1000 classes (He and others 2016, table 1), with projections where shapes change.
 
     Returns:
-        One ``(kind, cin, cout, stride)`` a layer, from the input to the output. ``kind`` is ``"7x7"``, ``"3x3"`` or ``"1x1"`` for a convolution
-        (``"1x1"`` are the projections; each stands anywhere in its block), or ``"fc"`` for the linear layer, whose stride is 1.
+        One ``(kind, cin, cout, stride)`` a layer, from the input to the output. ``kind`` is ``"7x7"``, ``"3x3"`` or
+        ``"1x1"`` for a convolution (``"1x1"`` are the projections; each stands anywhere in its block), or ``"fc"``
+        for the linear layer, whose stride is 1.
     """
     ### BEGIN SOLUTION
     spec, channels = [("7x7", 3, 64, 2)], 64
@@ -1340,8 +1375,8 @@ def count(spec: Sequence[tuple[str, int, int, int]]) -> int:
     """Number of trainable parameters of a list of layers as ``resnet34_spec`` gives it.
 
     Args:
-        spec: ``(kind, cin, cout, stride)`` for each layer; a kind ``"kxk"`` is a convolution without bias, followed by a batch norm,
-            and ``"fc"`` a linear layer with bias.
+        spec: ``(kind, cin, cout, stride)`` for each layer; a kind ``"kxk"`` is a convolution without bias, followed
+            by a batch norm, and ``"fc"`` a linear layer with bias.
 
     Returns:
         A whole number; 0 for an empty list.
@@ -1481,7 +1516,7 @@ plotting.show(
 
 # %% nbgrader={"grade": false, "grade_id": "dense_concat", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def dense_concat(x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    """Densely connected layers (Huang and others 2017): each is given ``x`` and the outputs of all layers before it.
+    """Densely connected layers (Huang and others 2017): each is given x and the outputs of all layers before it.
 
     Args:
         x: features, shape (N, C0, ...).
@@ -1573,10 +1608,11 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "freeze_all_but_bn", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def freeze_all_but_bn(model: nn.Module) -> int:
-    """Make the scales and shifts of the batch norms the only trainable parameters, and drop the gradients left on the others.
+    """Make the scales and shifts of the batch norms the only trainable parameters, without a gradient on the others.
 
     Args:
-        model: changed in place: ``requires_grad`` of its parameters, and ``grad`` of the frozen ones, which becomes None. Its mode (training or evaluation) stays.
+        model: changed in place: ``requires_grad`` of its parameters, and ``grad`` of the frozen ones, which becomes
+            None. Its mode (training or evaluation) stays.
 
     Returns:
         How many numbers are trainable now.
@@ -1938,14 +1974,14 @@ with checks.uses("batch_norm2d", "basic_block", "plain_or_res"):
 # Five to ten sentences, with formulas where they help.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "written", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
-### BEGIN SOLUTION
+# ### BEGIN SOLUTION
 # (a) $(I + J_3)(I + J_2)(I + J_1) = I + J_1 + J_2 + J_3 + J_2J_1 + J_3J_1 + J_3J_2 + J_3J_2J_1$. There are $\binom{3}{k}$ products with $k$ factors: 1, 3, 3 and 1, together $2^3 = 8$. The order of the factors matters, since matrices do not commute: a later layer stands further
 # left. The plain network has the last one only, $J_3J_2J_1$. So the residual network's gradient has *more* terms, $2^L$ in place of one, and the longest has as many factors as before. What helps is that the long product is no longer alone. There are terms with few factors, and the identity with
 # none, so that the sum does not get small when every $\lVert J_l\rVert$ is below 1. A correct sentence: "with skip connections the gradient is a sum over $2^L$ paths, and many of them pass through few layers". (It is no bound from above: with large $J_l$ the sum can explode.)
 #
 # (b) DenseNet concatenates: each layer reads the outputs of all layers before it. ResNeXt sums, like ResNet; its branch has grouped convolutions (many parallel paths whose results are added).
-### END SOLUTION
-### BEGIN MARK SCHEME
+# ### END SOLUTION
+# ### BEGIN MARK SCHEME
 # 4 points, half points allowed.
 # - (a) 1 point: the eight products, in the right order ($J_2J_1$, not $J_1J_2$; half a point off for the order).
 # - (a) 1 point: 1, 3, 3, 1 (or the binomials), and $J_3J_2J_1$ as the plain network's.
@@ -1953,7 +1989,7 @@ with checks.uses("batch_norm2d", "basic_block", "plain_or_res"):
 # - (b) 1 point: DenseNet concatenates (half), ResNeXt sums grouped convolutions (half).
 #
 # Accept an answer that keeps the ReLUs after the sums as diagonal matrices $D_l$ of zeros and ones: $\prod_l D_l (I + J_l)$.
-### END MARK SCHEME
+# ### END MARK SCHEME
 
 # %% [markdown]
 # ## Summary

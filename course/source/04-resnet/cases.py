@@ -886,7 +886,7 @@ def plain_or_res(depth, width=8, residual=True):
 
 
 # %% wrong | plain_or_res | the mean goes over the channels
-# hint: RuntimeError
+# hint: not one number a channel. Take the mean over the whole image
 class MeanOverChannels(nn.Module):
     def forward(self, x):
         return x.mean(1).flatten(1)
@@ -972,7 +972,7 @@ def plain_or_res(depth, width=8, residual=True):
 
 
 # %% wrong | plain_or_res | images of 8x8 only
-# hint: mat1 and mat2 shapes cannot be multiplied
+# hint: Images of one size only are taken
 def plain_or_res(depth, width=8, residual=True):
     n, rest = divmod(depth - 2, 6)
     if n < 1 or rest:

@@ -17,7 +17,7 @@
 # the transformer block, all in a few lines that you write. With the same parts you then train a small GPT, which learns logic as a next-token table, and a vision transformer,
 # which reads digits. At the end you measure what attention pays for knowing so little about images.
 #
-# **After it you can**
+# **You will be able to**
 # - read attention as a kernel smoother, and say which number its scores must be divided by, and why;
 # - mask what a token may not see, and train on the next token without leaking it;
 # - write multi-head attention, layer norm and position codes that agree with torch's own;
@@ -558,7 +558,8 @@ def lm_loss(logits: Tensor, tokens: Tensor, pad: int = -1) -> Tensor:
     Args:
         logits: shape (B, T, V); row i of a sequence is about token i + 1.
         tokens: int64, shape (B, T), T at least 2; values 0 to V - 1, or ``pad``.
-        pad: token that fills up short sequences. As a target it counts for nothing. At least one target is no padding.
+        pad: token that fills up short sequences. As a target it counts for nothing. At least one target is no
+            padding.
 
     Returns:
         A scalar: the mean over all targets that are not ``pad``.
@@ -673,8 +674,8 @@ check.report()
 class MHA(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2).
 
-    ``wq``, ``wk``, ``wv`` and ``wo`` are ``nn.Linear(d, d)`` with biases; head i works on the consecutive features i * d/h to (i + 1) * d/h - 1
-    of the first three's outputs.
+    ``wq``, ``wk``, ``wv`` and ``wo`` are ``nn.Linear(d, d)`` with biases; head i works on the consecutive features
+    i * d/h to (i + 1) * d/h - 1 of the first three's outputs.
     """
 
     def __init__(self, d: int, h: int) -> None:
@@ -1403,8 +1404,8 @@ def train_fsm(pairs: list[tuple[tuple[int, int], int]], seed: int = 0) -> nn.Mod
         seed: where everything random comes from; the same seed gives the same model.
 
     Returns:
-        The trained module, on the CPU. It maps int64 tokens (B, T), T = 1 or 2, to logits (B, T, 2) for the token after each.
-        A row of logits depends on its own token and those before it only.
+        The trained module, on the CPU. It maps int64 tokens (B, T), T = 1 or 2, to logits (B, T, 2) for the token
+        after each. A row of logits depends on its own token and those before it only.
     """
     ### BEGIN SOLUTION
     training.seed_everything(seed)
@@ -1815,9 +1816,19 @@ with checks.uses("sdpa", "favor"):
 
 # %% nbgrader={"grade": false, "grade_id": "vit", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class ViT(nn.Module):
-    """Vision transformer (Dosovitskiy et al. 2021): patches, position codes, blocks, norm, one vector an image, logits."""
+    """Vision transformer (Dosovitskiy et al. 2021): patches, position codes, blocks, norm, one vector, logits."""
 
-    def __init__(self, channels: int, size: int, p: int, classes: int, d: int = 32, h: int = 4, depth: int = 1, positions: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        p: int,
+        classes: int,
+        d: int = 32,
+        h: int = 4,
+        depth: int = 1,
+        positions: bool = True,
+    ) -> None:
         """Make the layers.
 
         Args:
@@ -1974,7 +1985,17 @@ check.report()
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_vit", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def train_vit(x: Tensor, y: Tensor, p: int = 2, d: int = 32, h: int = 4, depth: int = 1, epochs: int = 10, positions: bool = True, seed: int = 0) -> nn.Module:
+def train_vit(
+    x: Tensor,
+    y: Tensor,
+    p: int = 2,
+    d: int = 32,
+    h: int = 4,
+    depth: int = 1,
+    epochs: int = 10,
+    positions: bool = True,
+    seed: int = 0,
+) -> nn.Module:
     """Train a vision transformer from scratch.
 
     Args:
@@ -2251,7 +2272,7 @@ with checks.uses("kernel_attention", "sdpa", "causal_mask"):
 # Five to ten sentences, with formulas where they help.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "written", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
-### BEGIN SOLUTION
+# ### BEGIN SOLUTION
 # (a) Let the entries of $q$ and $k$ be independent with mean 0 and variance 1. Then $q \cdot k = \sum_{i=1}^{d_k} q_i k_i$ has mean 0, and as each term has variance $\mathbb{E}[q_i^2]\,\mathbb{E}[k_i^2] = 1$, it has variance $d_k$.
 # Dividing by $\sqrt{d_k}$ makes the scores spread by 1 at every width, so that the softmax neither saturates nor flattens as the model grows. The number of terms in the sum is the width of queries and keys, not of tokens.
 # With $h = 16$ heads $d_k = d/16$. Divided by $\sqrt d = 4\sqrt{d_k}$ the scores spread by only $\tfrac14$: a temperature of 4. The weights start close to $1/n$, every head computes nearly the mean of all values, and $W_q, W_k$ must grow fourfold in all to make up for it.
@@ -2259,8 +2280,8 @@ with checks.uses("kernel_attention", "sdpa", "causal_mask"):
 # (b) A class token is one more token, with a learned start, that is put before the tokens of each example. In the blocks it attends to the other tokens of *its own* example, so its output pools global information across the **tokens of one example**, for the classifier to read.
 # Across examples only the learned parameters are shared: the class token's starting vector and the weights, as in every layer. No activation passes from one example to another. To test it, change one example of a batch and compare the logits of the others before and after: they must be equal
 # (here the difference was 0); or evaluate an example alone and in a batch. Change one patch of the example itself, and its logits move.
-### END SOLUTION
-### BEGIN MARK SCHEME
+# ### END SOLUTION
+# ### BEGIN MARK SCHEME
 # 4 points, half points allowed.
 # - (a) 1 point: the variance of the dot product is $d_k$, derived as a sum of $d_k$ terms of variance 1 (independence and zero mean named); half a point for "keeps the softmax from saturating" without the derivation.
 # - (a) 1 point: with 16 heads $\sqrt d = 4\sqrt{d_k}$ (half), so scores are 4 times too small and the weights too even at the start (half).
@@ -2268,7 +2289,7 @@ with checks.uses("kernel_attention", "sdpa", "causal_mask"):
 # - (b) 1 point: a test that would tell: change one example and watch the others' outputs, or alone against in a batch.
 #
 # Accept the mean over tokens named as an alternative to class tokens. Batch norm as a layer that does mix examples is a good remark, not required.
-### END MARK SCHEME
+# ### END MARK SCHEME
 
 # %% [markdown]
 # ## Summary

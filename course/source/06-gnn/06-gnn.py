@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 6  Graph networks
+# # 06 · Graph networks
 #
 # An image is a grid and a sentence is a line. A molecule, a road map, a circle of friends is neither: it is a graph. A graph network computes along the edges, whatever they
 # are, and gives the same answer however the nodes are numbered. This notebook builds one from a list of edges up, shows that attention is one of its kind, trains it from two
 # labels, and finds two things that it cannot do.
 #
-# **After it you can**
+# **You will be able to**
 # - store a graph as a list of edges, and collect along it with one operation, scatter;
 # - say why a graph convolution is normalised, and by what;
 # - write any layer of the kind "message, aggregate, update", and say what renumbering the nodes does to it;
@@ -24,7 +24,7 @@
 # "How does a graph neural network layer work?", "Implementing Different Graph Neural Network Layers", "Message Passing Based Graph Neural Networks",
 # "Are Transformers (secretly) GNNs?", "Reading on Graph Neural Networks".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
 # PyTorch is yours to use; graph libraries are off limits in your answers. None of your functions may change its inputs or draw from a global random generator.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -40,6 +40,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dlcourse_utils import checks, device, plotting, training, widgets
@@ -546,11 +547,11 @@ def gcn_norm(ei: Tensor, n: int) -> tuple[Tensor, Tensor]:
         n: number of nodes.
 
     Returns:
-        ``(ei, w)``: the edges with one loop at every node, shape (2, E'), in any order, and the weight of each, shape (E',), float32:
-        ``1 / sqrt(d_source * d_target)``, where d counts the edges that arrive, loops included.
+        ``(ei, w)``: the edges with one loop at every node, shape (2, E'), in any order, and the weight of each,
+        shape (E',), float32: ``1 / sqrt(d_source * d_target)``, where d counts the edges that arrive, loops included.
 
     Example:
-        ``gcn_norm(torch.tensor([[0, 1], [1, 0]]), 2)`` gives the edges 0→1, 1→0, 0→0 and 1→1, each with weight 0.5.
+        ``gcn_norm(torch.tensor([[0, 1], [1, 0]]), 2)`` gives the edges 0→1, 1→0, 0→0 and 1→1, each of weight 0.5.
     """
     ### BEGIN SOLUTION
     without_loop = torch.ones(n, dtype=torch.bool, device=ei.device)
@@ -730,7 +731,8 @@ def message_passing(
     Args:
         x: node features, shape (n, d).
         ei: edges, shape (2, E), int64; sources in row 0, targets in row 1.
-        phi: ``phi(x_i, x_j)`` makes messages, row by row: (E, d) features of the targets and (E, d) of the sources give (E, m).
+        phi: ``phi(x_i, x_j)`` makes messages, row by row: (E, d) features of the targets and (E, d) of the sources
+            give (E, m).
         gamma: ``gamma(x, collected)`` updates the nodes, row by row: (n, d) and (n, m) give (n, d').
         agg: ``"sum"``, ``"mean"`` or ``"max"``; a node that gets no message has zeros collected.
 
@@ -1036,12 +1038,13 @@ def trusted_scatter(msg, dst, n, agg):
     return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
 
 
-check.use(
-    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
-    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
-    scatter=trusted_scatter,
-    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
-)
+trusted = {
+    "edges_to_adj": lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
+    "degree": lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
+    "scatter": trusted_scatter,
+    "message_passing": lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
+}
+check.use(**trusted)
 ### END HIDDEN TESTS
 
 with check("three nodes, two of them heard by node 0", points=1, off_limits=("torch.nn.functional.scaled_dot_product_attention",)):
@@ -1133,7 +1136,8 @@ with check("gradients are those of attention", points=1, off_limits=("torch.nn.f
 check.report()
 
 # %% [markdown]
-# **Is it a message?** A message on the edge $j \to i$ may depend on nothing but its two ends. So move a *third* node, and look at what travels from node 1 to node 0. The first row is the slide's message, the second the pair that you sent.
+# ### Is it a message?
+# A message on the edge $j \to i$ may depend on nothing but its two ends. So move a *third* node, and look at what travels from node 1 to node 0. The first row is the slide's message, the second the pair that you sent.
 # The last rows compare your layer with PyTorch's attention on the complete graph.
 
 
@@ -1187,7 +1191,8 @@ with checks.uses("message_passing", "attention_as_gnn"):
 # $$ s_{ij} = \exp\Big(\mathrm{LeakyReLU}_{0.2}\big(a_{\text{src}} \cdot h_j + a_{\text{dst}} \cdot h_i\big)\Big), \qquad x_i' = \frac{\sum_{j \to i} s_{ij}\, h_j}{\sum_{j \to i} s_{ij}} + b, $$
 #
 # where every node has a loop, as in the GCN, so that it also hears itself.
-#
+
+# %% [markdown]
 # **Exercise 6.5b · `gat_layer`** (2 points · difficulty 3 of 5 · about 15 minutes)
 #
 # Write this layer with one head. Add a loop to every node that has none; `gcn_norm` has done that before.
@@ -1238,10 +1243,6 @@ check = checks.exercise("gat_layer", points=2)
 
 
 ### BEGIN HIDDEN TESTS
-def trusted_scatter(msg, dst, n, agg):
-    return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
-
-
 def trusted_norm(ei, n):
     linked = torch.eye(n)
     linked[ei[0], ei[1]] = 1.0
@@ -1249,13 +1250,7 @@ def trusted_norm(ei, n):
     return linked.nonzero().T, (linked / root / root[:, None])[linked > 0]
 
 
-check.use(
-    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
-    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
-    scatter=trusted_scatter,
-    gcn_norm=trusted_norm,
-    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
-)
+check.use(**trusted, gcn_norm=trusted_norm)
 ### END HIDDEN TESTS
 
 with check("two nodes, one edge", points=0.5):
@@ -1345,7 +1340,8 @@ plotting.show(
 
 # %% [markdown]
 # The two molecules above are different, and colouring ends with 2 atoms a, 4 b and 4 c in both: an a has the neighbours a, b, b; a b has a, c; a c has b, c.
-#
+
+# %% [markdown]
 # **Exercise 6.6 · `wl_colors`** (4 points · difficulty 3 of 5 · about 20 minutes)
 #
 # Write the colouring. Return how many nodes have each colour, so that the results of two calls, for two graphs, can be compared. Off limits: networkx's `weisfeiler_lehman_graph_hash` and its relatives.
@@ -1374,8 +1370,9 @@ def wl_colors(ei: Tensor, n: int, iters: int) -> Counter[Hashable]:
         iters: number of rounds; 0 leaves every node with the first colour.
 
     Returns:
-        Colour -> number of nodes that have it after ``iters`` rounds. The same pair of own colour and neighbours' colours has the same
-        name in every graph and every call, so that two results are equal exactly if the test does not tell the graphs apart.
+        Colour -> number of nodes that have it after ``iters`` rounds. The same pair of own colour and neighbours'
+        colours has the same name in every graph and every call, so that two results are equal exactly if the test
+        does not tell the graphs apart.
     """
     ### BEGIN SOLUTION
     neighbours: list[list[int]] = [[] for _ in range(n)]
@@ -1528,7 +1525,8 @@ with check("pairs that it tells apart get different results", points=1, off_limi
 check.report()
 
 # %% [markdown]
-# **What the networks see.** Three tasks on graphs whose nodes all have the same feature, a one. Every graph of one class has a partner of the other class with as many nodes.
+# ### What the networks see
+# Three tasks on graphs whose nodes all have the same feature, a one. Every graph of one class has a partner of the other class with as many nodes.
 #
 # - *degree*: three neighbours everywhere, or four?
 # - *cycle*: a tree, or a tree with one more edge?
@@ -1718,7 +1716,8 @@ def train_karate(ei: Tensor, labels: Tensor, seed: int) -> Tensor:
         seed: of the first weights; the same seed gives the same result.
 
     Returns:
-        Scores of the classes, shape (n, K) with K one more than the greatest label; a node's prediction is the class of its greatest score.
+        Scores of the classes, shape (n, K) with K one more than the greatest label; a node's prediction is the class
+        of its greatest score.
     """
     ### BEGIN SOLUTION
     n, classes, known = len(labels), int(labels.max()) + 1, labels >= 0
@@ -1746,24 +1745,7 @@ check = checks.exercise("train_karate", points=4)
 
 
 ### BEGIN HIDDEN TESTS
-def trusted_scatter(msg, dst, n, agg):
-    return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
-
-
-def trusted_norm(ei, n):
-    linked = torch.eye(n)
-    linked[ei[0], ei[1]] = 1.0
-    root = linked.sum(0).sqrt()
-    return linked.nonzero().T, (linked / root / root[:, None])[linked > 0]
-
-
-check.use(
-    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
-    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
-    scatter=trusted_scatter,
-    gcn_norm=trusted_norm,
-    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
-)
+check.use(**trusted, gcn_norm=trusted_norm)
 ### END HIDDEN TESTS
 
 with check("the karate club from two labels", points=1, seconds=60):
@@ -1881,7 +1863,8 @@ with check("the same seed gives the same scores", points=0.5, seconds=60):
 check.report()
 
 # %% [markdown]
-# **What the graph is worth.** Train on two labels and predict the other 32, ten times with other first weights. Then take away every edge: `gcn_norm` leaves each node its loop, and the network becomes a multilayer perceptron that knows a person only by number.
+# ### What the graph is worth
+# Train on two labels and predict the other 32, ten times with other first weights. Then take away every edge: `gcn_norm` leaves each node its loop, and the network becomes a multilayer perceptron that knows a person only by number.
 # The third row learns nothing at all. It cuts the club in two by the sign of the **Fiedler vector**, the eigenvector of the second smallest eigenvalue of the Laplacian $D - A$, which graph theory has offered since 1973.
 
 
@@ -1922,44 +1905,6 @@ with checks.uses("gcn_norm", "train_karate"):
 
 # %% [markdown]
 # The graph is worth everything here: without it, the network can only guess. But most of that worth was in the graph before any learning: a vector from linear algebra comes within one person of the network, with no label at all. A baseline that costs nothing is worth a row in every table.
-#
-# **Try it: rounds of messages, one at a time.** Give the teacher the number +1, the president −1, all others 0, and let everyone take in their friends' numbers, round after round, with your `message_passing` and nothing learnt. The sign of a
-# number says where its owner is expected to go; the colour is stronger the greater it is, compared with the greatest; the *spread* is the greatest number minus the least. Watch what the first three rounds do, and what is left after thirty.
-# Then leave out the loops, and change how messages are collected.
-
-
-# %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "widget-karate", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def spread_opinions(rounds: int, loops: bool, collect: str):
-    own = torch.arange(34).expand(2, -1)
-    ei = torch.cat([karate_ei, own], dim=1) if loops else karate_ei
-    opinion = torch.zeros(34, 1, dtype=torch.float64)
-    opinion[0], opinion[33] = 1.0, -1.0
-    for _ in range(rounds):
-        opinion = message_passing(opinion, ei, lambda x_i, x_j: x_j, lambda x, m: m, collect)
-    spread = float(opinion.max() - opinion.min())
-    values = (opinion / opinion.abs().max()).flatten().numpy()
-    leaning = np.where(np.abs(values) < 1e-12, 0, np.sign(values)).astype(int)
-    right = int((leaning == 1 - 2 * karate_club.numpy()).sum())
-    split = {name: int((leaning == sign).sum()) for name, sign in (("circle", 1), ("square", -1), ("diamond", 0))}
-
-    fig, ax = plotting.subplots(width=5.6, height=4.4)
-    strong = [plotting.COLOURS[1] if value < 0 else plotting.COLOURS[0] for value in values]
-    colours = [tint(colour, 0.08 + 0.82 * abs(value) ** 0.5) if sign else (1, 1, 1) for colour, value, sign in zip(strong, values, leaning, strict=True)]
-    draw_graph(ax, karate_ei, karate_place, range(34), colours=colours, markers=[{1: "o", -1: "s", 0: "D"}[sign] for sign in leaning], size=230)
-    ax.set_title(f"{right} of 34 on the right side; spread {spread:.2g}")
-    alt = (
-        f"Karate club: {split['circle']} circles lean to the teacher, {split['square']} squares to the president, {split['diamond']} diamonds are undecided; "
-        f"{right} of 34 lean to the side they took. The numbers spread over {spread:.2g}."
-    )
-    return fig, alt
-
-
-widgets.explore(
-    spread_opinions,
-    sliders={"rounds": (0, 40, 1, 1), "loops": True, "collect": ["mean", "sum", "max"]},
-    twin=[{"rounds": 0}, {"rounds": 1}, {"rounds": 3}, {"rounds": 30}, {"rounds": 3, "loops": False}, {"rounds": 6, "collect": "sum"}],
-    title="Messages on the karate club (circle: teacher, square: president, diamond: undecided)",
-)
 
 # %% [markdown]
 # ## 8  Too many rounds
@@ -2096,11 +2041,61 @@ with checks.uses("gcn_norm"):
 # %% [markdown]
 # So the folklore is half right. Smoothing is real, and its speed is $\lvert\lambda_2\rvert$. But after 16 rounds the classes were still there for a *linear* classifier that sees rescaled features, where the GCN of 16 layers does no better than guessing: it fails to **train**.
 # The differences between nodes reach it too small, and so do its gradients. After 32 rounds the linear one begins to lose them, too. Keeping a share of the start, as APPNP does, helps with both.
+
+# %% [markdown]
+# ## 9  One round at a time
 #
-# ## In your own words
+# Give the teacher the number +1, the president −1, all others 0, and let everyone take in their friends' numbers, round after round, with your `message_passing` and nothing learnt. The sign of a
+# number says where its owner is expected to go; the colour is stronger the greater it is, compared with the greatest; the *spread* is the greatest number minus the least. Watch what the first three rounds do, and what is left after thirty.
+# Then leave out the loops, and change how messages are collected.
+
+
+# %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "widget-karate", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def spread_opinions(rounds: int, loops: bool, collect: str) -> tuple[Figure, str]:
+    """Opinions on the karate club after some rounds of messages, from +1 at the teacher and -1 at the president."""
+    own = torch.arange(34).expand(2, -1)
+    ei = torch.cat([karate_ei, own], dim=1) if loops else karate_ei
+    opinion = torch.zeros(34, 1, dtype=torch.float64)
+    opinion[0], opinion[33] = 1.0, -1.0
+    for _ in range(rounds):
+        opinion = message_passing(opinion, ei, lambda x_i, x_j: x_j, lambda x, m: m, collect)
+    spread = float(opinion.max() - opinion.min())
+    values = (opinion / opinion.abs().max()).flatten().numpy()
+    leaning = np.where(np.abs(values) < 1e-12, 0, np.sign(values)).astype(int)
+    right = int((leaning == 1 - 2 * karate_club.numpy()).sum())
+    split = {name: int((leaning == sign).sum()) for name, sign in (("circle", 1), ("square", -1), ("diamond", 0))}
+
+    fig, ax = plotting.subplots(width=5.6, height=4.4)
+    strong = [plotting.COLOURS[1] if value < 0 else plotting.COLOURS[0] for value in values]
+    colours = [tint(colour, 0.08 + 0.82 * abs(value) ** 0.5) if sign else (1, 1, 1) for colour, value, sign in zip(strong, values, leaning, strict=True)]
+    draw_graph(ax, karate_ei, karate_place, range(34), colours=colours, markers=[{1: "o", -1: "s", 0: "D"}[sign] for sign in leaning], size=230)
+    ax.set_title(f"{right} of 34 on the right side; spread {spread:.2g}")
+    alt = (
+        f"Karate club: {split['circle']} circles lean to the teacher, {split['square']} squares to the president, {split['diamond']} diamonds are undecided; "
+        f"{right} of 34 lean to the side they took. The numbers spread over {spread:.2g}."
+    )
+    return fig, alt
+
+
+widgets.explore(
+    spread_opinions,
+    sliders={"rounds": (0, 40, 1, 1), "loops": True, "collect": ["mean", "sum", "max"]},
+    twin=[{"rounds": 0}, {"rounds": 1}, {"rounds": 3}, {"rounds": 30}, {"rounds": 3, "loops": False}, {"rounds": 6, "collect": "sum"}],
+    title="Messages on the karate club (circle: teacher, square: president, diamond: undecided)",
+)
+
+# %% [markdown]
+# ## 10  Written question
 #
-# **Written question** (4 points). The slide "Are Transformers (secretly) GNNs?" takes $\gamma(a, b) = b$ and the message $\phi(x_i, x_j, e_{j,i}) = a(x_i, x_j)\, v(x_j)$, where $a$ is the softmax weight of attention. Show that this $\phi$ is not a valid
-# pairwise message. Then repair it: give a $\phi$, an aggregate and a $\gamma$ with which one layer of message passing *is* attention, and say in one sentence why the repaired layer cannot tell decalin from bicyclopentyl, whatever its weights, if all atoms start with equal features.
+# The slide "Are Transformers (secretly) GNNs?" takes $\gamma(a, b) = b$ and the message $\phi(x_i, x_j, e_{j,i}) = a(x_i, x_j)\, v(x_j)$, where $a$ is the softmax weight of attention.
+#
+# (a) Show that this $\phi$ is not a valid pairwise message. (2 points)
+#
+# (b) Repair it: give a $\phi$, an aggregate and a $\gamma$ with which one layer of message passing *is* attention. (1 point)
+#
+# (c) Say in one sentence why the repaired layer cannot tell decalin from bicyclopentyl, whatever its weights, if all atoms start with equal features. (1 point)
+#
+# Five to ten sentences, with formulas where they help.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "written", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
@@ -2128,3 +2123,5 @@ with checks.uses("gcn_norm"):
 # - With equal features nothing of this kind tells apart what **1-WL colouring** does not. A sum can reach that limit; a mean or a maximum cannot. Better features go beyond it.
 # - From two labels a GCN predicts 31 of 32 people, a perceptron guesses, and the Fiedler vector, without any label, does nearly as well.
 # - Rounds smooth by $\lvert\lambda_2\rvert$ each; deep GCNs fail at that, and at being trained.
+#
+# **Next:** networks that learn without labels, by rebuilding what goes in, in 07-autoencoder.
