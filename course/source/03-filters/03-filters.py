@@ -2116,7 +2116,7 @@ def shift_networks(channels: int, side: int) -> dict[str, Callable[[], nn.Module
 
 
 def shift_experiment(seed: int, name: str = "digits", limit: int = 1347, epochs: int = 12) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Train each network on centred and on moved images; (network, trained on) -> accuracy on (centred, moved) test images. Try name="mnist"."""
+    """Train each network on centred and on moved images; (network, trained on) -> accuracy on (centred, moved) test images."""
     rng, where = np.random.default_rng(seed), device.pick()
     split = data.load(name, flat=False, seed=seed).torch()
     x, y, x_test, y_test = split.x_train[:limit], split.y_train[:limit], split.x_test, split.y_test.to(where)
@@ -2186,6 +2186,8 @@ show(
 #   never seen is the **global pooling** on top of equivariant features.
 # - On centred digits the CNN is no better than the MLP: the difference is within the noise of 450 test images, so it is reported and not held to a band. An
 #   architecture helps where the data vary in the way that it ignores.
+#
+# For larger images call `shift_experiment(seed=0, name="mnist")`, or `"fashion-mnist"`, or `"cifar10"`. They are downloaded once and take longer.
 
 # %% [markdown]
 # ## 9  Draw a kernel

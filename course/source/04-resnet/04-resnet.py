@@ -54,7 +54,15 @@ from dlcourse_utils.claims import Claim
 
 torch.set_num_threads(1)  # these networks are tiny: more threads only get in each other's way
 where = device.pick()
-digits = data.load("digits", flat=False).torch(where)  # images (N, 1, 8, 8); with a network, "mnist" and "fashion-mnist" will do as well
+
+
+def images(name: str = "digits", limit: int = 1347) -> data.Split[Tensor]:
+    """Grey images (N, 1, H, W) and their labels, ``limit`` of them to learn from. Others than the digits are downloaded; colours are averaged."""
+    x, y, x_test, y_test = data.load(name, flat=False).torch(where)
+    return data.Split(x[:limit].mean(1, keepdim=True), y[:limit], x_test.mean(1, keepdim=True), y_test)
+
+
+digits = images()  # (1347, 1, 8, 8) and (450, 1, 8, 8)
 
 # %% [markdown]
 # ## 1  Deeper, and worse on its own training data
@@ -67,6 +75,8 @@ digits = data.load("digits", flat=False).torch(where)  # images (N, 1, 8, 8); wi
 # The next cell repeats it in small. All networks are fully connected ReLU networks, 32 units wide, with He's start, trained by 150 steps of Adam on the same batches. There is no normalisation anywhere.
 # The **residual** one is as deep as the plain deep one and has as many parameters. It only adds, every two layers, what went in: $h \leftarrow \mathrm{relu}(h + F(h))$. The second layer of each $F$ starts at zero,
 # so at the start every such pair does nothing.
+#
+# Every experiment of this notebook takes its images as an argument. For larger ones call `degradation_experiment(seed=0, split=images("mnist"))`, or with `"fashion-mnist"` or `"cifar10"`, which are downloaded once and take longer.
 
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-degradation", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -101,20 +111,20 @@ def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
         return float((model(x).argmax(1) != y).float().mean())
 
 
-def degradation_experiment(seed: int) -> dict[str, dict[str, float]]:
+def degradation_experiment(seed: int, split: data.Split[Tensor] = digits) -> dict[str, dict[str, float]]:
     """Name of a network -> its training and test error after 150 steps of Adam."""
     found = {}
     for name, depth, residual in (("plain, 4 layers", 4, False), ("plain, 32 layers", 32, False), ("residual, 32 layers", 32, True)):
         training.seed_everything(seed)
-        model = DenseNetwork(digits.x_train[0].numel(), depth, residual).to(where)
+        model = DenseNetwork(split.x_train[0].numel(), depth, residual).to(where)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         order = torch.Generator().manual_seed(seed)
         for _ in training.progress(range(150), desc=name):
-            batch = torch.randint(len(digits.x_train), (64,), generator=order).to(where)
+            batch = torch.randint(len(split.x_train), (64,), generator=order).to(where)
             optimizer.zero_grad()
-            F.cross_entropy(model(digits.x_train[batch]), digits.y_train[batch]).backward()
+            F.cross_entropy(model(split.x_train[batch]), split.y_train[batch]).backward()
             optimizer.step()
-        found[name] = {"train": error(model, digits.x_train, digits.y_train), "test": error(model, digits.x_test, digits.y_test)}
+        found[name] = {"train": error(model, split.x_train, split.y_train), "test": error(model, split.x_test, split.y_test)}
     return found
 
 
@@ -147,7 +157,7 @@ claims.show(
 # %% [markdown]
 # The deep plain network is worse on what it was trained on. The residual network, with the same layers and the same parameters, trains.
 #
-# Read no more into it than that: it *can be trained*. That it is ahead of the 4 layers after 150 steps does not make depth necessary for these small images; one hidden layer reads 95 % of them and more, given time (lecture 02).
+# Read no more into it than that: it *can be trained*. That it is ahead of the 4 layers after 150 steps does not make depth necessary for these small images; one hidden layer reads 95 % of them and more, given time (02-backprop).
 
 # %% [markdown]
 # ## 2  Batch normalisation
@@ -1159,20 +1169,19 @@ def quiet_start(model: nn.Module) -> None:
             nn.init.zeros_(block.bn2.weight)
 
 
-def accuracy_by_mode(model: nn.Module) -> dict[str, float]:
-    """Share of unseen digits that are read in evaluation mode, in training mode with batches of one kind of digit, and without normalisation."""
-    x, y = digits.x_test, digits.y_test
+def accuracy_by_mode(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Share of images that are read in evaluation mode, in training mode with batches of one class only, and without normalisation."""
     in_training, without = copy.deepcopy(model).train(), copy.deepcopy(model).eval()
     for layer in without.modules():
         if hasattr(layer, "running_var"):
             layer.running_mean.zero_()
             layer.running_var.fill_(1.0)
     with torch.no_grad():
-        right = sum(int((in_training(x[y == digit]).argmax(1) == digit).sum()) for digit in range(10))
+        right = sum(int((in_training(x[y == kind]).argmax(1) == kind).sum()) for kind in y.unique())
     return {"evaluation mode": 1 - error(model, x, y), "training mode, one kind a batch": right / len(y), "no normalisation": 1 - error(without, x, y)}
 
 
-def depth_experiment(seed: int) -> dict[str, dict]:
+def depth_experiment(seed: int, split: data.Split[Tensor] = digits) -> dict[str, dict]:
     """Name of a network -> its mean training loss in each of five epochs and its test error; and the residual network's accuracy by mode."""
     found = {}
     for name, depth, residual in (("plain, 14 layers", 14, False), ("plain, 32 layers", 32, False), ("residual, 32 layers", 32, True)):
@@ -1182,12 +1191,10 @@ def depth_experiment(seed: int) -> dict[str, dict]:
         losses = []
         for epochs, rate in ((4, 0.05), (1, 0.005)):
             optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-            history = training.fit(
-                model, F.cross_entropy, digits.x_train, digits.y_train, epochs=epochs, batch_size=64, optimizer=optimizer, seed=seed + epochs
-            )
+            history = training.fit(model, F.cross_entropy, split.x_train, split.y_train, epochs=epochs, batch_size=64, optimizer=optimizer, seed=seed + epochs)
             losses += history.train_loss
-        found[name] = {"loss": losses, "test": error(model, digits.x_test, digits.y_test)}
-    return found | {"modes": accuracy_by_mode(model)}
+        found[name] = {"loss": losses, "test": error(model, split.x_test, split.y_test)}
+    return found | {"modes": accuracy_by_mode(model, split.x_test, split.y_test)}
 
 
 # %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "experiment-depth-result", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -1222,8 +1229,8 @@ with checks.uses("batch_norm2d", "basic_block", "plain_or_res"):
             last["residual, 32 layers"] / last["plain, 32 layers"],
             at_most=0.25,
         ),
-        Claim("share of unseen digits read by residual 32", "—", modes["evaluation mode"], at_least=0.94),
-        Claim("the same in training mode, one kind a batch", "—", modes["training mode, one kind a batch"], at_most=0.6),
+        Claim("share of unseen digits read by residual 32", "not in the lecture", modes["evaluation mode"], at_least=0.94),
+        Claim("the same in training mode, one kind a batch", "not in the lecture", modes["training mode, one kind a batch"], at_most=0.6),
         Claim("the same with the normalisation taken out", "“keep active only in training” (CS909)", modes["no normalisation"], at_most=0.7),
     )
 
@@ -1467,7 +1474,7 @@ with checks.uses("resnet34_spec", "count"):
     )
     claims.show(
         Claim("layers with weights, without projections", "34 (CS909)", sum(layer[0] != "1x1" for layer in spec), at_least=34, at_most=34),
-        Claim("parameters, less the 21 797 672 of torchvision's resnet34", "—", count(spec) - 21_797_672, at_least=0, at_most=0),
+        Claim("parameters, less the 21 797 672 of torchvision's resnet34", "not in the lecture", count(spec) - 21_797_672, at_least=0, at_most=0),
         Claim("the projections' share of the parameters", "not in the lecture's drawing", 100 * by_kind["1x1"] / count(spec), at_most=1, unit="%"),
     )
 
@@ -1749,10 +1756,10 @@ check.report()
 
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-bn-only", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def bn_only_experiment(seed: int) -> dict[str, dict[str, float]]:
+def bn_only_experiment(seed: int, split: data.Split[Tensor] = digits) -> dict[str, dict[str, float]]:
     """What is trained -> number of trainable parameters, test accuracy after 150 steps of Adam, share of scales below 0.1."""
     order = torch.Generator().manual_seed(seed)
-    batches = torch.randint(len(digits.x_train), (150, 64), generator=order).to(where)
+    batches = torch.randint(len(split.x_train), (150, 64), generator=order).to(where)
     found = {}
     for name in ("scales and shifts", "as many random weights", "last layer only", "linear, on pixels"):
         training.seed_everything(seed)
@@ -1778,18 +1785,18 @@ def bn_only_experiment(seed: int) -> dict[str, dict[str, float]]:
             last.requires_grad_(True)
             number = sum(p.numel() for p in last.parameters())
         elif name == "linear, on pixels":
-            model = nn.Sequential(nn.Flatten(), nn.Linear(digits.x_train[0].numel(), 10)).to(where)
+            model = nn.Sequential(nn.Flatten(), nn.Linear(split.x_train[0].numel(), 10)).to(where)
             number = sum(p.numel() for p in model.parameters())
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.02)
         for batch in training.progress(batches, desc=name):
             optimizer.zero_grad()
-            F.cross_entropy(model(digits.x_train[batch]), digits.y_train[batch]).backward()
+            F.cross_entropy(model(split.x_train[batch]), split.y_train[batch]).backward()
             for weight, mask in zip(convolutions, keep, strict=True):
                 if weight.grad is not None:
                     weight.grad *= mask
             optimizer.step()
         small = float((torch.cat([scale.detach().abs() for scale in scales]) < 0.1).float().mean())
-        found[name] = {"parameters": number, "accuracy": 1 - error(model, digits.x_test, digits.y_test), "small": small}
+        found[name] = {"parameters": number, "accuracy": 1 - error(model, split.x_test, split.y_test), "small": small}
     return found
 
 
@@ -1870,23 +1877,23 @@ def probe(train: Tensor, test: Tensor, y_train: Tensor, y_test: Tensor) -> float
     return float(((test @ weights).argmax(1) == y_test.cpu()).double().mean())
 
 
-def probe_experiment(seed: int) -> dict[str, list[float]]:
+def probe_experiment(seed: int, split: data.Split[Tensor] = digits) -> dict[str, list[float]]:
     """Accuracy of a probe on the pixels, and after each of six blocks of the random and of the trained network."""
     generator = torch.Generator().manual_seed(seed)
-    x_train, x_test = placed(digits.x_train, generator), placed(digits.x_test, generator)
+    x_train, x_test = placed(split.x_train, generator), placed(split.x_test, generator)
     training.seed_everything(seed)
     model = plain_or_res(14, 8, residual=True).to(where)
 
     def probes() -> list[float]:
         pairs = zip(features_by_block(model, x_train), features_by_block(model, x_test), strict=True)
-        return [probe(train, test, digits.y_train, digits.y_test) for train, test in pairs]
+        return [probe(train, test, split.y_train, split.y_test) for train, test in pairs]
 
-    found = {"pixels": [probe(x_train.flatten(1), x_test.flatten(1), digits.y_train, digits.y_test)], "random": probes()}
+    found = {"pixels": [probe(x_train.flatten(1), x_test.flatten(1), split.y_train, split.y_test)], "random": probes()}
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     model.train()
     for batch in training.progress(torch.randint(len(x_train), (110, 64), generator=generator).to(where), desc="training"):
         optimizer.zero_grad()
-        F.cross_entropy(model(placed(digits.x_train[batch], generator)), digits.y_train[batch]).backward()
+        F.cross_entropy(model(placed(split.x_train[batch], generator)), split.y_train[batch]).backward()
         optimizer.step()
     return found | {"trained": probes()}
 
