@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from seeds import fresh_seeds
 
+from dlcourse_utils import data
 from dlcourse_utils.instructor import course, runner
 
 #: Errata of the inventory that this lecture has to treat.
@@ -62,6 +63,15 @@ def test_global_pooling_reads_digits_that_have_moved(names: dict[str, Any], seed
     assert accuracy["CNN, flattened", "centred"][1] <= 0.4
     assert accuracy["CNN, global pooling", "centred"][1] >= 0.7
     assert accuracy["CNN, global pooling", "moved"][1] - accuracy["MLP", "moved"][1] >= 0.35
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=["as MNIST", "as CIFAR-10"])
+def test_larger_images_are_moved_too(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    x, y = np.random.default_rng(0).random((40, *shape)), np.arange(40) % 10
+    monkeypatch.setattr(data, "load", lambda name, **_: data.Split(x[:20], y[:20], x[20:], y[20:]))
+    found = names["shift_experiment"](0, "larger", epochs=1)
+    assert len(found) == 6
+    assert all(0 <= share <= 1 for shares in found.values() for share in shares)
 
 
 # --- the reference answers are the field's own operations ---

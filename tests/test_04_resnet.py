@@ -13,6 +13,7 @@ import torchvision
 from seeds import fresh_seeds
 from torch import nn
 
+from dlcourse_utils import data
 from dlcourse_utils.instructor import course, runner
 
 #: Errata of the inventory that this lecture has to treat.
@@ -46,6 +47,17 @@ def test_the_deep_plain_network_has_the_higher_training_error_and_the_residual_o
     assert train["residual, 32 layers"] <= 0.15
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=["as MNIST", "as CIFAR-10"])
+def test_larger_images_are_made_grey_and_learnt_from(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    x, y = np.random.default_rng(0).random((40, *shape)), np.arange(40) % 10
+    monkeypatch.setattr(data, "load", lambda name, **_: data.Split(x[:20], y[:20], x[20:], y[20:]))
+    split = names["images"]("larger", limit=15)
+    assert split.x_train.shape == (15, 1, *shape[1:])
+    assert split.x_test.shape == (20, 1, *shape[1:])
+    assert set(names["degradation_experiment"](0, split)) == {"plain, 4 layers", "plain, 32 layers", "residual, 32 layers"}
+    assert names["plain_or_res"](8)(split.x_test).shape == (20, 10)
+
+
 @fresh_seeds
 def test_with_batch_norm_too_only_the_residual_network_trains_and_its_batch_norm_needs_the_running_averages(names: dict[str, Any], seed: int) -> None:
     runs = names["depth_experiment"](seed)
@@ -72,7 +84,7 @@ def test_scales_and_shifts_beat_as_many_weights_but_not_a_linear_classifier(name
 def test_probes_rise_with_depth_in_the_trained_network_and_fall_in_the_random_one(names: dict[str, Any], seed: int) -> None:
     found = names["probe_experiment"](seed)
     trained, random = found["trained"], found["random"]
-    assert trained[-1] - trained[0] >= 0.12
+    assert trained[-1] - trained[0] >= 0.1
     assert random[-1] - random[0] <= -0.03
     assert trained[-1] - random[-1] >= 0.3
     assert random[0] - found["pixels"][0] >= 0.15

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from seeds import fresh_seeds
 from torch import nn
 
+from dlcourse_utils import data
 from dlcourse_utils.instructor import course, runner
 
 #: Errata of the inventory that this lecture has to treat.
@@ -132,6 +133,15 @@ def test_a_vit_needs_more_data_than_a_cnn(names: dict[str, Any], seed: int) -> N
     assert accuracy["ViT", 1000] >= 0.85
     assert accuracy["ViT without positions", 1000] <= 0.75
     assert accuracy["Mixer", 1000] >= accuracy["ViT", 1000] - 0.02  # the notebook leaves 0.05, for a student's own ViT may be better than ours
+
+
+@pytest.mark.parametrize(("shape", "p"), [((1, 28, 28), 7), ((3, 32, 32), 8)], ids=["as MNIST", "as CIFAR-10"])
+def test_all_models_take_larger_images(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], p: int) -> None:
+    x, y = np.random.default_rng(0).random((40, *shape)), np.arange(40) % 10
+    monkeypatch.setattr(data, "load", lambda name, **_: data.Split(x[:20], y[:20], x[20:], y[20:]))
+    found = names["data_experiment"](0, "larger", p=p, steps=16)
+    assert len(found) == 6
+    assert all(0 <= share <= 1 for share in found.values())
 
 
 # --- facts that the text states ---
