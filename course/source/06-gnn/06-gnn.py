@@ -1036,13 +1036,12 @@ def trusted_scatter(msg, dst, n, agg):
     return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
 
 
-trusted = {
-    "edges_to_adj": lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
-    "degree": lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
-    "scatter": trusted_scatter,
-    "message_passing": lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
-}
-check.use(**trusted)
+check.use(
+    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
+    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
+    scatter=trusted_scatter,
+    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
+)
 ### END HIDDEN TESTS
 
 with check("three nodes, two of them heard by node 0", points=1, off_limits=("torch.nn.functional.scaled_dot_product_attention",)):
@@ -1245,6 +1244,10 @@ check = checks.exercise("gat_layer", points=2)
 
 
 ### BEGIN HIDDEN TESTS
+def trusted_scatter(msg, dst, n, agg):
+    return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
+
+
 def trusted_norm(ei, n):
     linked = torch.eye(n)
     linked[ei[0], ei[1]] = 1.0
@@ -1252,7 +1255,13 @@ def trusted_norm(ei, n):
     return linked.nonzero().T, (linked / root / root[:, None])[linked > 0]
 
 
-check.use(**trusted, gcn_norm=trusted_norm)
+check.use(
+    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
+    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
+    scatter=trusted_scatter,
+    gcn_norm=trusted_norm,
+    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
+)
 ### END HIDDEN TESTS
 
 with check("two nodes, one edge", points=0.5):
@@ -1744,8 +1753,27 @@ def train_karate(ei: Tensor, labels: Tensor, seed: int) -> Tensor:
 
 # %% nbgrader={"grade": true, "grade_id": "test-train_karate", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 check = checks.exercise("train_karate", points=4)
+
+
 ### BEGIN HIDDEN TESTS
-check.use(**trusted, gcn_norm=trusted_norm)
+def trusted_scatter(msg, dst, n, agg):
+    return msg.new_zeros(n, msg.shape[1]).scatter_reduce(0, dst[:, None].expand_as(msg), msg, {"max": "amax"}.get(agg, agg), include_self=False)
+
+
+def trusted_norm(ei, n):
+    linked = torch.eye(n)
+    linked[ei[0], ei[1]] = 1.0
+    root = linked.sum(0).sqrt()
+    return linked.nonzero().T, (linked / root / root[:, None])[linked > 0]
+
+
+check.use(
+    edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.shape[1]), (n, n)).to_dense(),
+    degree=lambda ei, n, kind: torch.bincount(ei[1 if kind == "in" else 0], minlength=n),
+    scatter=trusted_scatter,
+    gcn_norm=trusted_norm,
+    message_passing=lambda x, ei, phi, gamma, agg: gamma(x, trusted_scatter(phi(x[ei[1]], x[ei[0]]), ei[1], len(x), agg)),
+)
 ### END HIDDEN TESTS
 
 with check("the karate club from two labels", points=1, seconds=60):
