@@ -191,7 +191,7 @@ with check("by hand: the slide's example, and a kernel that is not symmetric", p
         [8.0, 17.0, 31.0, 18.0],
         mistakes={
             flipped: [4.0, 11.0, 21.0, 26.0],
-            "The signal goes on from its other end. Outside it there are zeros.": [29.0, 17.0, 31.0, 21.0],
+            "The signal goes on from its other end. Outside it there are zeros.": [15.0, 17.0, 31.0, 21.0],
             "The kernel's first tap lies on each sample. In `same` its middle tap does: half of the zeros go before the signal.": [17.0, 31.0, 18.0, 7.0],
             "All zeros were put before the signal. In `same` half of them go before it and half after it.": [3.0, 8.0, 17.0, 31.0],
         },
