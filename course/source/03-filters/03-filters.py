@@ -178,7 +178,11 @@ conv1d_off_limits = (
 )
 
 with check("by hand: the slide's example, and a kernel that is not symmetric", points=1, off_limits=conv1d_off_limits):
-    check.close(conv1d(np.array([1.0, 1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0])), [2.0, 1.0, 1.0])
+    check.close(
+        conv1d(np.array([1.0, 1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0])),
+        [2.0, 1.0, 1.0],
+        mistakes={"One output is missing: a kernel of 3 fits into 5 samples at 3 places, n - m + 1.": [2.0, 1.0]},
+    )
     signal, kernel = np.array([1.0, 2.0, 4.0, 7.0]), np.array([1.0, 2.0, 3.0])
     flipped = "The kernel was turned round. That is the convolution; with flip=False the first tap meets the first sample."
     check.close(
@@ -1208,6 +1212,7 @@ with check("5 pixels to 2, and 4 × 4 to 2 × 2", points=1, off_limits=adaptive_
             "The windows do not overlap. Output 0 covers pixels 0 to 2, output 1 covers 2 to 4: round the end up.": [[[[1.5, 3.5]]]],
             "The end was rounded down. Output i goes up to ceil((i + 1) n / n').": [[[[1.5, 4.0]]]],
             "The start was rounded up. Output i begins at floor(i n / n').": [[[[2.0, 4.5]]]],
+            "These are the largest values. Take the mean of each window.": [[[[3.0, 5.0]]]],
         },
     )
     check.close(adaptive_avg_pool2d(torch.tensor([[[[1.0, 2, 5, 0], [3, 4, 1, 1], [9, 0, 2, 7], [8, 6, 3, 4]]]]), (2, 2)), [[[[2.5, 1.75], [5.75, 4.0]]]])
@@ -1314,7 +1319,10 @@ with check("a plus and a corner, by hand", points=0.4, off_limits=masked_off_lim
     check.close(
         masked_pool(square, torch.tensor([[False, True, False], [True, True, True], [False, True, False]])),
         [[[[5.0]]]],
-        mistakes={"The mask was ignored: the corners do not count.": [[[[9.0]]]], "The mask is the wrong way round: True counts.": [[[[9.0]]]]},
+        mistakes={
+            "The mask was ignored, or is the wrong way round: True counts, and the corners do not.": [[[[9.0]]]],
+            "These are the smallest values. Keep the largest.": [[[[1.0]]]],
+        },
     )
     check.close(
         masked_pool(square, torch.tensor([[True, False], [False, False]])),
@@ -1791,7 +1799,7 @@ with check("doubling, and a map that knows where it is", points=1):
     check.close(
         equivariance_gap(lambda x: 2 * x, row, (0, 1)),
         0.0,
-        mistakes={"The output was not shifted, so this measures invariance. Shift it too.": 6.0, "The output was shifted the other way.": 6.0},
+        mistakes={"The output was not shifted, so this measures invariance. Shift it too.": 8.0, "The output was shifted the other way.": 6.0},
     )
     check.close(
         equivariance_gap(lambda x: x * torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.ones(1, 1, 1, 4), (0, 1)),
