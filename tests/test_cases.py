@@ -22,8 +22,8 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Lecture:
     return Lecture(minicourse.write(tmp_path_factory.mktemp("mini")), minicourse.NAME)
 
 
-def verdicts(runner: Runner, lecture: Lecture, *cases: Case) -> list[Verdict]:
-    reference, judged = prove(runner, lecture, cases)
+def verdicts(runner: Runner, lecture: Lecture, *cases: Case, thorough: bool = False) -> list[Verdict]:
+    reference, judged = prove(runner, lecture, cases, thorough=thorough)
     assert reference.lost() == 0
     return judged
 
@@ -41,9 +41,10 @@ def right(code: str, *, exercise: str = "mean") -> Case:
 
 @pytest.mark.long
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)
-def test_every_case_gets_what_it_deserves(runner: Runner, lecture: Lecture) -> None:
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.proof)], ids=["own tests", "later tests"])
+def test_every_case_gets_what_it_deserves(runner: Runner, lecture: Lecture, thorough: bool) -> None:
     cases = [*parse(lecture.cases, [exercise.id for exercise in lecture.exercises]), *blanks(lecture)]
-    reference, judged = prove(runner, lecture, cases)
+    reference, judged = prove(runner, lecture, cases, thorough=thorough)
     assert (reference.lost(), reference.ended) == (0, "")
     failed = [explain(lecture, case, verdict) for case, verdict in zip(cases, judged, strict=True) if not verdict.ok]
     assert not failed, "\n\n".join(failed)
@@ -116,11 +117,14 @@ def test_a_right_case_must_lose_nothing(runner: Runner, mini: Lecture) -> None:
 def test_a_mistake_that_costs_elsewhere_too_is_not_as_deserved(runner: Runner, tmp_path: Path) -> None:
     source = minicourse.SOURCE.replace("check.use(mean=", "dict(mean=")
     lecture = Lecture(minicourse.write(tmp_path, source=source), minicourse.NAME)
-    case = parse(lecture.cases, ["mean", "spread"])[0]
-    (verdict,) = verdicts(runner, lecture, case)
+    mistake, blank = parse(lecture.cases, ["mean", "spread"])[0], blanks(lecture)[0]
+    (verdict,) = verdicts(runner, lecture, mistake, thorough=True)
     assert verdict.lost_here == 3
     assert verdict.lost_elsewhere > 0
     assert not verdict.ok
+    quick, by_blank = verdicts(runner, lecture, mistake, blank)
+    assert quick.lost_elsewhere == 0
+    assert (by_blank.lost_elsewhere, by_blank.ok) == (3, False)
 
 
 def test_a_reference_that_loses_points_fails_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

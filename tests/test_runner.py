@@ -122,7 +122,7 @@ def test_only_what_no_test_needs_is_left_out(runner: Runner, tmp_path: Path) -> 
     assert nothing.message(["test-second"]) == "setup first late second"
 
 
-def test_a_job_that_is_not_thorough_leaves_out_tests_that_cannot_see_the_answer(runner: Runner, tmp_path: Path) -> None:
+def test_a_job_runs_its_own_tests_those_that_see_the_answer_or_all(runner: Runner, tmp_path: Path) -> None:
     lecture = lecture_of(
         tmp_path,
         "# %% [markdown]\n"
@@ -135,11 +135,12 @@ def test_a_job_that_is_not_thorough_leaves_out_tests_that_cannot_see_the_answer(
         cell("third", "def third(): return 3", solution=True),
         cell("test-third", "print(third())", 1),
     )
-    (some,) = runner.run(lecture, [Job({"first": "def first(): return 7"}, thorough=False)])
-    (every,) = runner.run(lecture, [Job({"first": "def first(): return 7"})])
+    answer = {"first": "def first(): return 7"}
+    own, some, every = runner.run(lecture, [Job(answer, scope="own"), Job(answer, scope="seen"), Job(answer)])
+    assert list(own.tests) == ["test-first"]
     assert list(some.tests) == ["test-first", "test-second"]
     assert some.message(["test-second"]) == "7"
-    assert (some.lost(), every.lost()) == (0, 0)
+    assert (own.lost(), some.lost(), every.lost()) == (0, 0, 0)
     assert list(every.tests) == ["test-first", "test-second", "test-third"]
 
 

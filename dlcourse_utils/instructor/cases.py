@@ -2,6 +2,8 @@
 
 Each case is put into the otherwise solved notebook and the real test cells judge it. A wrong answer must lose points in its own exercise,
 nowhere else, and be told its hint; a right one must lose nothing; a blank one scores nothing in its own exercise and costs nothing elsewhere.
+
+What a blank answer does not touch, no answer does: it fails whoever calls it. So the later tests run for it alone, unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from tqdm import tqdm
 from traitlets.config.loader import Config, PyFileConfigLoader
 
 from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture, find_root, lectures
-from dlcourse_utils.instructor.runner import Job, Outcome, Runner
+from dlcourse_utils.instructor.runner import Job, Outcome, Runner, Scope
 
 Kind = Literal["wrong", "right", "blank"]
 
@@ -175,7 +177,7 @@ def prove(
         lecture: whose graders are tried.
         cases: the answers.
         seed: the grading seed.
-        thorough: run every later test cell for each case, not only those that a name leads to from the answer.
+        thorough: run the later tests that a name leads to from the answer for every case, not only for the blank ones.
         progress: show a bar.
 
     Returns:
@@ -184,7 +186,8 @@ def prove(
     Raises:
         CourseError: the lecture's own cells fail, before any test.
     """
-    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed, thorough) for case in cases)]
+    scopes: list[Scope] = ["seen" if thorough or case.kind == "blank" else "own" for case in cases]
+    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed, scope) for case, scope in zip(cases, scopes, strict=True))]
     results = runner.results(lecture, jobs)
     outcomes = dict(tqdm(results, desc=lecture.name, total=len(jobs), unit="case", disable=None if progress else True))
     return outcomes[0], [judge(lecture, case, outcomes[number]) for number, case in enumerate(cases, start=1)]
@@ -197,7 +200,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exercise", metavar="ID", help="only the cases of this exercise")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict to this file")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
-    parser.add_argument("--thorough", action="store_true", help="run every later test for each case, even those that no name leads to from the answer")
+    parser.add_argument("--thorough", action="store_true", help="run the later tests for every case, not only for the blank answers")
     parser.add_argument("--workers", type=int, metavar="N", help="how many notebooks run at a time (default: one a core)")
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from nbformat import NotebookNode
 from nbgrader.utils import determine_grade
@@ -31,19 +31,19 @@ import dlcourse_utils
 from dlcourse_utils.instructor.course import SHOWN_ONLY, CourseError, Lecture, grade_id, role
 from dlcourse_utils.instructor.depends import affected
 
+#: Which test cells a job runs: those of the exercises it replaces, those too that can see a replacement because a name leads there, or all.
+Scope = Literal["own", "seen", "all"]
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
-
-    Unless it is ``thorough``, test cells that cannot see a replacement, because no name leads from one to the other, are left out.
-    """
+    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed."""
 
     replacements: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
-    thorough: bool = True
+    scope: Scope = "all"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ class Outcome:
     """What became of a job.
 
     Attributes:
-        tests: the test cells from the first replaced exercise on, by grade_id; those above it cannot be touched by it. In a job that is
-            not thorough, only those that can see a replacement.
+        tests: the test cells from the first replaced exercise on, by grade_id, that are in the job's scope; those above it cannot be touched by it.
         ended: empty, or why the notebook did not run to its end: "timed out after 60 s in cell …", "died with signal SIGSEGV in cell …".
         errors: what other cells raised, as "cell: error".
         seconds: wall time.
@@ -187,7 +186,7 @@ class Runner:
                 if name not in [ids[index] for index in solutions]:
                     raise CourseError(f"{lecture.source}: there is no exercise '{name}'.")
             starts.append(min((ids.index(name) for name in job.replacements), default=min(solutions, default=0)))
-            skips.append([] if job.thorough else self._blind(lecture, cells, job))
+            skips.append(self._out_of_scope(lecture, cells, job))
         request = {
             "cells": [{"id": cell.id, "role": role(cell), "source": cell.source} for cell in cells],
             "jobs": [
@@ -208,11 +207,14 @@ class Runner:
             raise CourseError(broken)
 
     @staticmethod
-    def _blind(lecture: Lecture, cells: Sequence[NotebookNode], job: Job) -> list[str]:
-        """The test cells that can see none of the job's replacements."""
-        sees = affected([(str(cell.id), cell.source) for cell in cells], job.replacements)
-        sees |= {test for exercise in lecture.exercises if exercise.id in job.replacements for test in exercise.test_ids}
-        return [str(cell.id) for cell in cells if role(cell) == "test" and cell.id not in sees]
+    def _out_of_scope(lecture: Lecture, cells: Sequence[NotebookNode], job: Job) -> list[str]:
+        """The test cells that the job leaves out."""
+        if job.scope == "all":
+            return []
+        kept = {test for exercise in lecture.exercises if exercise.id in job.replacements for test in exercise.test_ids}
+        if job.scope == "seen":
+            kept |= affected([(str(cell.id), cell.source) for cell in cells], job.replacements)
+        return [str(cell.id) for cell in cells if role(cell) == "test" and cell.id not in kept]
 
     def _ask(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         assert self._server.stdin is not None
