@@ -38,7 +38,7 @@ export PATH := $(if $(filter .venv,$(ENVIRONMENT)),$(CURDIR)/.venv,$(ENVIRONMENT
 help:
 	@echo 'make demo                 play a class of students through the whole grading loop'
 	@echo 'make test                 run the test suite'
-	@echo 'make proof                run what the test suite leaves out: every seed of every experiment, every proof of the graders'
+	@echo 'make proof                run what the test suite leaves out: every seed, every mutant; the report goes to build/proof'
 	@echo 'make lab                  open JupyterLab as a student (ROLE=instructor: as the instructor)'
 	@echo 'make build                build notebooks/ and solutions/ from the sources'
 	@echo 'make check                lint, types, and whether what is committed is what the sources build'
@@ -54,6 +54,7 @@ test: $(STAMP)
 
 proof: $(STAMP)
 	@$(PY) -m pytest $(PARALLEL) -m proof
+	@$(DLCOURSE) cases --thorough --mutants --report build/proof
 
 lab: $(STAMP)
 	@$(DLCOURSE) lab --role $(ROLE)

@@ -54,6 +54,6 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def runner() -> Iterator[Runner]:
-    """One warm interpreter for the whole session: it takes seconds to start."""
-    with Runner() as warm:
+    """One warm interpreter for the whole session: it takes seconds to start. Beside other test workers it runs one notebook at a time."""
+    with Runner(workers=1 if "PYTEST_XDIST_WORKER" in os.environ else None) as warm:
         yield warm

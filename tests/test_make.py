@@ -140,6 +140,13 @@ def test_demo_builds_before_it_plays_and_lab_passes_the_role_on(checkout):
     assert calls(checkout)[-1].endswith("lab --role instructor")
 
 
+def test_proof_runs_the_tests_that_test_leaves_out_and_every_mutant(checkout):
+    make(checkout, "proof")
+    tests, cases = calls(checkout)[1:]
+    assert tests.endswith("-m proof")
+    assert cases.endswith("instructor.cli cases --thorough --mutants --report build/proof")
+
+
 def test_failing_command_makes_make_fail(checkout):
     make(checkout, "test")
     assert make(checkout, "test", FAKE_STATUS="5").returncode != 0

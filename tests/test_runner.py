@@ -70,7 +70,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Lecture:
 
 @pytest.fixture
 def impatient(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    monkeypatch.setattr(runner, "seconds", 3)
+    monkeypatch.setattr(runner, "wall_seconds", 3)
     return runner
 
 

@@ -1,4 +1,4 @@
-"""``dlcourse cases``: prove the graders with the answers in ``cases.py``.
+"""Cases: the right and the wrong answers in ``cases.py`` that the graders are proven with.
 
 Each case is put into the otherwise solved notebook and the real test cells judge it. A wrong answer must lose points in its own exercise,
 nowhere else, and be told its hint; a right one must lose nothing; a blank one scores nothing in its own exercise and costs nothing elsewhere.
@@ -8,29 +8,27 @@ What a blank answer does not touch, no answer does: it fails whoever calls it. S
 
 from __future__ import annotations
 
-import argparse
 import ast
 import copy
-import json
 import re
-import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nbgrader.preprocessors import ClearSolutions
 from tqdm import tqdm
 from traitlets.config.loader import Config, PyFileConfigLoader
 
-from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture, find_root, lectures
+from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture
 from dlcourse_utils.instructor.runner import Job, Outcome, Runner, Scope
 
 Kind = Literal["wrong", "right", "blank"]
 
 _CELL = re.compile(r"# %%(?P<header>.*)")
 _HINT = re.compile(r"# hint:(?P<hint>.*)")
-_FORM = "Write '# %% wrong | exercise | name' or '# %% right | exercise | name'."
+#: How a case begins.
+FORM = "Write '# %% wrong | exercise | name' or '# %% right | exercise | name'."
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a case got, and whether it deserved it."""
+    """What a case got, and whether it deserved it. ``seconds`` is processor time."""
 
     lecture: str
     exercise: str
@@ -56,6 +54,7 @@ class Verdict:
     lost_here: float
     lost_elsewhere: float
     message: str
+    seconds: float
     ok: bool
 
 
@@ -70,7 +69,7 @@ def parse(path: Path, exercises: Collection[str]) -> list[Case]:
         CourseError: the file or a cell of it is not in that form; the message has the file, the line and the cure.
     """
     if not path.is_file():
-        raise CourseError(f"{path}: no such file. It holds the answers that the lecture's graders are proven with. {_FORM}")
+        raise CourseError(f"{path}: no such file. It holds the answers that the lecture's graders are proven with. {FORM}")
     cases: list[Case] = []
     for line, header, body in _cells(path):
         case = _case(path, line, header, body, exercises)
@@ -92,17 +91,17 @@ def _cells(path: Path) -> Iterator[tuple[int, str, str]]:
         if not header.startswith("[markdown]"):
             yield start + 1, header, body
         elif stray := [statement.lineno for statement in _syntax(body, path, start + 1).body if not _is_text(statement)]:
-            raise CourseError(f"{path}:{stray[0]}: this code belongs to no case, and it would never run. Move it into a case. {_FORM}")
+            raise CourseError(f"{path}:{stray[0]}: this code belongs to no case, and it would never run. Move it into a case. {FORM}")
 
 
 def _case(path: Path, line: int, header: str, body: str, exercises: Collection[str]) -> Case:
     place = f"{path}:{line}"
     parts = [part.strip() for part in header.split("|")]
     if len(parts) != 3 or not all(parts):
-        raise CourseError(f"{place}: '# %% {header}' is no case. {_FORM}")
+        raise CourseError(f"{place}: '# %% {header}' is no case. {FORM}")
     kind, exercise, name = parts
     if kind not in ("wrong", "right"):
-        raise CourseError(f"{place}: '{kind}' is no kind of case; there are wrong and right. {_FORM}")
+        raise CourseError(f"{place}: '{kind}' is no kind of case; there are wrong and right. {FORM}")
     if exercise not in exercises:
         raise CourseError(f"{place}: there is no exercise '{exercise}'. There are: {', '.join(exercises)}.")
     hints = []
@@ -156,7 +155,7 @@ def judge(lecture: Lecture, case: Case, outcome: Outcome) -> Verdict:
     }[case.kind]
     message = "\n".join(part for part in (told, *outcome.errors, outcome.ended) if part)
     ok = deserved and lost_elsewhere == 0 and not outcome.ended
-    return Verdict(lecture.name, case.exercise, case.name, case.kind, lost_here, lost_elsewhere, message, ok)
+    return Verdict(lecture.name, case.exercise, case.name, case.kind, lost_here, lost_elsewhere, message, outcome.cpu_seconds, ok)
 
 
 def _exercise(lecture: Lecture, case: Case) -> Exercise:
@@ -193,77 +192,6 @@ def prove(
     return outcomes[0], [judge(lecture, case, outcomes[number]) for number, case in enumerate(cases, start=1)]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``dlcourse cases``."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="lectures, such as 01 or 01-perceptron (default: all)")
-    parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="try the cases in this file instead of the lectures' own")
-    parser.add_argument("--exercise", metavar="ID", help="only the cases of this exercise")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict to this file")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
-    parser.add_argument("--thorough", action="store_true", help="run the later tests for every case, not only for the blank answers")
-    parser.add_argument("--workers", type=int, metavar="N", help="how many notebooks run at a time (default: one a core)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Try the cases, print what failed, and return 1 when anything did."""
-    chosen = lectures(find_root(), args.names)
-    plan = _plan(chosen, args.file, args.exercise)
-    started = time.monotonic()
-    verdicts: list[Verdict] = []
-    lost: dict[str, float] = {}
-    with Runner(workers=args.workers) as runner:
-        for lecture, cases in plan:
-            reference, judged = prove(runner, lecture, cases, seed=args.seed, thorough=args.thorough, progress=True)
-            lost[lecture.name] = reference.lost()
-            verdicts += judged
-            if reference.lost() or reference.ended:
-                print(f"{lecture.name}: the reference solutions lose {reference.lost():g} points. {reference.ended}\n{reference.message(reference.tests)}\n")
-            _report(lecture, cases, judged)
-    seconds = time.monotonic() - started
-    summary = summarise(verdicts, lost, seconds, args.seed)
-    print(f"{summary['ok']} of {summary['cases']} cases as deserved, {seconds:.1f} s, {summary['cases_per_second']:g} cases a second")
-    if args.json:
-        _write(args.json, {"cases": [asdict(verdict) for verdict in verdicts], "summary": summary})
-    return 1 if summary["failed"] or any(lost.values()) else 0
-
-
-def _plan(chosen: Sequence[Lecture], file: Path | None, exercise: str | None) -> list[tuple[Lecture, list[Case]]]:
-    """Which cases to try in which lecture."""
-    owners: dict[str, Lecture] = {}
-    for lecture in chosen:
-        for known in lecture.exercises:
-            if file and known.id in owners:
-                raise CourseError(f"{owners[known.id].name} and {lecture.name} both have an exercise '{known.id}'. Name the lecture that {file} is for.")
-            owners[known.id] = lecture
-    if exercise and exercise not in owners:
-        raise CourseError(f"--exercise {exercise}: no such exercise. There are: {', '.join(owners)}.")
-    plan = []
-    for lecture in chosen:
-        ids = [known.id for known in lecture.exercises]
-        cases = [case for case in parse(file, owners) if case.exercise in ids] if file else [*parse(lecture.cases, ids), *blanks(lecture)]
-        wanted = [case for case in cases if exercise in (None, case.exercise)]
-        if wanted:
-            plan.append((lecture, wanted))
-    if not plan:
-        raise CourseError(f"{file or 'the chosen lectures'}: there is no case to try. {_FORM}")
-    return plan
-
-
-def _report(lecture: Lecture, cases: Sequence[Case], verdicts: Sequence[Verdict]) -> None:
-    """Print one line an exercise, then what is wrong with each case that did not get what it deserves."""
-    print(lecture.name)
-    for exercise in lecture.exercises:
-        here = [verdict for verdict in verdicts if verdict.exercise == exercise.id]
-        if here:
-            counts = "  ".join(f"{sum(v.kind == kind for v in here)} {kind}" for kind in ("wrong", "right", "blank"))
-            failed = sum(not verdict.ok for verdict in here)
-            print(f"  {exercise.number:<6} {exercise.id:<28} {counts}  {f'{failed} NOT as deserved' if failed else 'as deserved'}")
-    for case, verdict in zip(cases, verdicts, strict=True):
-        if not verdict.ok:
-            print(f"\n{explain(lecture, case, verdict)}")
-    print()
-
-
 def explain(lecture: Lecture, case: Case, verdict: Verdict) -> str:
     """For a case that failed: what was expected, what came, and the message it got."""
     points = _exercise(lecture, case).points
@@ -279,26 +207,3 @@ def explain(lecture: Lecture, case: Case, verdict: Verdict) -> str:
         f"  came:     {verdict.lost_here:g} lost here, {verdict.lost_elsewhere:g} elsewhere\n"
         f"  message:\n{told}"
     )
-
-
-def summarise(verdicts: Sequence[Verdict], reference_lost: dict[str, float], seconds: float, seed: int) -> dict[str, Any]:
-    """The figures that go under ``summary``; ``reference_lost`` is lecture -> points that the reference solutions lost."""
-    return {
-        "lectures": len({verdict.lecture for verdict in verdicts}),
-        "exercises": len({(verdict.lecture, verdict.exercise) for verdict in verdicts}),
-        "cases": len(verdicts),
-        **{kind: sum(verdict.kind == kind for verdict in verdicts) for kind in ("wrong", "right", "blank")},
-        "ok": sum(verdict.ok for verdict in verdicts),
-        "failed": sum(not verdict.ok for verdict in verdicts),
-        "reference_lost": reference_lost,
-        "seed": seed,
-        "seconds": round(seconds, 2),
-        "cases_per_second": round(len(verdicts) / seconds, 2),
-    }
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CourseError(f"{path}: cannot write the verdicts here: {error.strerror}. Name a file in a folder that exists.") from error

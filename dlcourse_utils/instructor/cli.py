@@ -12,7 +12,7 @@ from dlcourse_utils.instructor.course import CourseError
 COMMANDS = {
     "build": ("dlcourse_utils.instructor.build", "make the student and the solved notebooks from the sources"),
     "lint": ("dlcourse_utils.instructor.lint", "check sources and built notebooks against the release rules"),
-    "cases": ("dlcourse_utils.instructor.cases", "prove the graders with the right and the wrong answers in cases.py"),
+    "cases": ("dlcourse_utils.instructor.proof", "prove the graders with the right and the wrong answers in cases.py, and with mutants"),
     "release": ("dlcourse_utils.instructor.release", "make the zip that students get"),
     "autograde": ("dlcourse_utils.instructor.autograde", "grade what was handed in, one unreadable submission or not"),
     "demo": ("dlcourse_utils.instructor.demo", "play a class through release, submit, collect, grade and feedback"),

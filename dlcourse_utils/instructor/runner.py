@@ -39,11 +39,15 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed."""
+    """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
+
+    ``seconds`` is the processor time after which it is killed, in whole seconds.
+    """
 
     replacements: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     scope: Scope = "all"
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -124,17 +128,17 @@ class Runner:
 
     Args:
         workers: how many notebooks run at a time; as many as there are cores by default.
-        seconds: how long one notebook may take before it is killed.
+        wall_seconds: how long one notebook may take before it is killed, should it wait for something; a job has a limit of processor time besides.
 
     Raises:
         CourseError: this system cannot fork.
     """
 
-    def __init__(self, *, workers: int | None = None, seconds: float = 60.0) -> None:
+    def __init__(self, *, workers: int | None = None, wall_seconds: float = 600.0) -> None:
         if not hasattr(os, "fork"):
             raise CourseError("proving graders forks processes, which Windows cannot. Run this in WSL or on Linux or macOS.")
         self.workers = workers or _cores()
-        self.seconds = seconds
+        self.wall_seconds = wall_seconds
         self._folder = tempfile.TemporaryDirectory(prefix="dlcourse-cases-")
         package = str(Path(dlcourse_utils.__file__).parents[1])
         environment = os.environ | {
@@ -190,11 +194,11 @@ class Runner:
         request = {
             "cells": [{"id": cell.id, "role": role(cell), "source": cell.source} for cell in cells],
             "jobs": [
-                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip}
+                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip, "seconds": job.seconds}
                 for job, start, skip in zip(jobs, starts, skips, strict=True)
             ],
             "workers": self.workers,
-            "seconds": self.seconds,
+            "wall_seconds": self.wall_seconds,
         }
         broken = ""
         for reply in self._ask(request):

@@ -7,7 +7,8 @@
   job at the first cell that the job replaces, so that what lies above is never run twice;
 - the *child* puts in the replacement, runs the rest of the notebook, tests included, and sends what each cell put out.
 
-A child that hangs is killed with its process group, one that dies is noticed: either way the job gets a verdict and the others go on.
+A child that uses up its processor time or hangs is killed with its process group, one that dies is noticed: either way the job gets a verdict and the
+others go on.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import gc
 import importlib
 import io
 import json
+import math
 import os
 import random
+import resource
 import selectors
 import signal
 import sys
@@ -242,7 +245,7 @@ class Spine:
         self.cells: Sequence[Json] = request["cells"]
         self.jobs: Sequence[Json] = request["jobs"]
         self.workers: int = request["workers"]
-        self.seconds: float = request["seconds"]
+        self.wall_seconds: float = request["wall_seconds"]
         self.replies = replies
         self.shell = Shell.instance()  # the one that get_ipython() and display() find
         self.children: dict[int, _Child] = {}
@@ -289,14 +292,14 @@ class Spine:
 
     def _wait(self) -> None:
         """Take in what children have sent until something happens, and end those that are over or late."""
-        soonest = min(child.started for child in self.children.values()) + self.seconds
+        soonest = min(child.started for child in self.children.values()) + self.wall_seconds
         for key, _ in self.selector.select(max(0.0, soonest - time.monotonic())):
             child = self.children[key.fd]
             data = os.read(key.fd, 1 << 16)
             child.received += data
             if not data or child.received.endswith(b"\nnull\n"):
                 self._finish(child, late=False)
-        for child in [c for c in self.children.values() if time.monotonic() - c.started >= self.seconds]:
+        for child in [c for c in self.children.values() if time.monotonic() - c.started >= self.wall_seconds]:
             self._finish(child, late=True)
 
     def _finish(self, child: _Child, *, late: bool) -> None:
@@ -307,8 +310,8 @@ class Spine:
         ended = ""
         if not whole:
             where = f" in cell '{self.cells[child.first + len(cells)]['id']}'"
-            if late:
-                ended = f"timed out after {self.seconds:g} s" + where
+            if late or status == -signal.SIGXCPU:
+                ended = f"timed out after {self.wall_seconds if late else self.jobs[child.job]['seconds']:g} s" + where
             elif status < 0:
                 ended = f"died with signal {signal.Signals(-status).name}" + where
             else:
@@ -332,6 +335,10 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     """The child: run the rest of the notebook and send one line a cell, then ``null``."""
     import torch
 
+    from dlcourse_utils.checks import guard
+
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(job["seconds"]), math.ceil(job["seconds"]) + 1))
+    guard.clock = signal.ITIMER_PROF, signal.SIGPROF  # a machine that is busy with other jobs must not decide what a check gives
     os.mkdir(str(os.getpid()))
     os.chdir(str(os.getpid()))
     os.environ["DLCOURSE_SEED"] = str(job["seed"])
