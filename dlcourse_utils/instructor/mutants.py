@@ -48,6 +48,8 @@ _COMPARED = {
     "not in": ("in",),
     "in": ("not in",),
 }
+#: Functions that do not care about the order of their two arguments.
+_SYMMETRIC = ("max", "min", "maximum", "minimum", "logaddexp", "gcd", "lcm", "isclose", "allclose", "array_equal", "equal", "mse_loss", "l1_loss")
 _TRANSPOSED = ("T", "mT", "H", "mH")
 #: What is not looked into: the text of messages.
 _SILENT = (ast.Raise, ast.JoinedStr, ast.Assert)
@@ -260,7 +262,8 @@ class _Changes:
         arguments = sorted([*node.args, *node.keywords], key=self.text.span)
         written = [self.text.of(argument) for argument in arguments]
         rewrite = partial(_Edit, self.text.span(arguments[0])[0], self.text.span(arguments[-1])[1]) if arguments else None
-        if rewrite and len(node.args) >= 2 and not any(isinstance(argument, ast.Starred) for argument in node.args[:2]):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else self.text.of(node.func)
+        if rewrite and called not in _SYMMETRIC and len(node.args) >= 2 and not any(isinstance(argument, ast.Starred) for argument in node.args[:2]):
             yield rewrite(", ".join([written[1], written[0], *written[2:]]))
         for number, argument in enumerate(arguments):
             if rewrite and isinstance(argument, ast.keyword) and argument.arg != "strict":

@@ -363,9 +363,9 @@ with check("the weights are the sum of the mistakes", points=1):
 
 with check("each mistake is learnt at once", points=1):
     # One point given seven times: its first visit, at score 0, is a mistake; from then on it is on its right side.
-    for label in (1, -1):
+    for label, eta in ((1, 0.5), (-1, 0.5), (1, 1e-3)):  # after a short step the score is small, and on the right side all the same
         x = check.rng.normal(size=(1, 3))
-        w, mistakes = perceptron_fit(np.repeat(x, 7, axis=0), np.full(7, label), 0.5, 20)
+        w, mistakes = perceptron_fit(np.repeat(x, 7, axis=0), np.full(7, label), eta, 20)
         check.law(
             np.sum(mistakes) == 1,
             f"one point, seen seven times an epoch, is a mistake once; got {list(mistakes)[:5]}",

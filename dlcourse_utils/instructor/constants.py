@@ -1,0 +1,198 @@
+"""Answers that compute nothing, made for every exercise: no hidden check may pass for one of them.
+
+The reference solution is run to see what shape a result has; what is handed to the check is zeros, a constant, nothing, the first argument, noise,
+or for calls of the visible checks their own right answers, looked up.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from dlcourse_utils.instructor.course import Exercise, Lecture
+from dlcourse_utils.instructor.regions import HIDDEN_TESTS, split, stubbed
+from dlcourse_utils.instructor.runner import Job, Outcome, Runner
+
+#: How each fills a result's place, given its shape and a generator.
+FILLS: dict[str, Callable[[tuple[int, ...], np.random.Generator], Any]] = {
+    "zeros": lambda shape, rng: np.zeros(shape),
+    "a constant": lambda shape, rng: np.full(shape, 0.5),
+    "noise": lambda shape, rng: rng.normal(size=shape),
+}
+KINDS = (*FILLS, "None", "its input", "the visible answers")
+
+
+@dataclass(frozen=True)
+class ConstantVerdict:
+    """What an answer that computes nothing got. ``passed`` names the hidden checks that it passed; ``seconds`` is processor time."""
+
+    lecture: str
+    exercise: str
+    case: str
+    kind: Literal["constant"]
+    score: float
+    passed: tuple[str, ...]
+    seconds: float
+    ok: bool
+
+
+def try_constants(runner: Runner, lecture: Lecture, *, seed: int = 0, progress: bool = False) -> list[ConstantVerdict]:
+    """Run the real test cells of each exercise against answers that compute nothing.
+
+    Exercises whose answer is a class that is no ``torch.nn.Module`` are left out: what its methods give has no one shape.
+    """
+    cells = {cell.id: cell.source for cell in lecture.notebook.cells}
+    tried = [(exercise, kind) for exercise in lecture.exercises for kind in KINDS]
+    jobs = [Job({exercise.id: _answer(exercise, kind, cells)}, seed, "own") for exercise, kind in tried]
+    bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="constant", disable=None if progress else True)
+    outcomes = dict(bar)
+    return [_judge(lecture, *tried[number], outcomes[number], cells) for number in range(len(jobs))]
+
+
+def _answer(exercise: Exercise, kind: str, cells: dict[str, str]) -> str:
+    """The solution cell, followed by what exchanges its names."""
+    names = [node.name for node in ast.parse(stubbed(cells[exercise.id])).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    lines = [cells[exercise.id], "from dlcourse_utils.instructor import constants as _constants"]
+    if kind == "the visible answers":
+        lines += [f"{name} = _constants.Lookup({name})" for name in names]
+        lines += [_visible(cells[test]).replace("check.report()", "") for test in exercise.test_ids]
+        lines += [f"{name}.close()" for name in names]
+    else:
+        lines += [f"{name} = _constants.constant({kind!r}, {name})" for name in names]
+    return "\n".join(lines)
+
+
+def _visible(test: str) -> str:
+    return "\n".join(split(test, HIDDEN_TESTS)[0])
+
+
+def _judge(lecture: Lecture, exercise: Exercise, kind: str, outcome: Outcome, cells: dict[str, str]) -> ConstantVerdict:
+    shown = re.compile("|".join(name for test in exercise.test_ids for name in _check_names(_visible(cells[test]))) or r"(?!)")
+    passed = re.findall(r"^  ok    (.*)$", outcome.message(exercise.test_ids), re.MULTILINE)
+    hidden = tuple(name for name in passed if not shown.fullmatch(name))
+    score = exercise.points - outcome.lost(exercise.test_ids)
+    return ConstantVerdict(lecture.name, exercise.id, kind, "constant", score, hidden, outcome.cpu_seconds, not hidden)
+
+
+def _check_names(source: str) -> list[str]:
+    """Patterns of the names of the checks in a piece of a test cell."""
+    calls = [item.context_expr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.With) for item in node.items]
+    names = [call.args[0] for call in calls if isinstance(call, ast.Call) and ast.unparse(call.func) == "check" and call.args]
+    return ["".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in getattr(name, "values", [name])) for name in names]
+
+
+def constant(kind: str, real: Any) -> Any:
+    """Something to call like ``real`` that computes nothing."""
+    if isinstance(real, type):
+        return _constant_module(kind, real) if issubclass(real, nn.Module) else real
+
+    @functools.wraps(real)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        return _instead(kind, _result(real, args, kwargs), args, kwargs)
+
+    return answer
+
+
+def _constant_module(kind: str, real: type[nn.Module]) -> type[nn.Module]:
+    class Constant(real):  # type: ignore[misc, valid-type]
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return _instead(kind, _result(super().forward, args, kwargs), args, kwargs)
+
+    return Constant
+
+
+def _result(real: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the reference gives; a number where it gives an error, for what computes nothing refuses nothing."""
+    try:
+        return real(*args, **kwargs)
+    except Exception:
+        return 0.0
+
+
+def _instead(kind: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if kind == "None":
+        return None
+    if kind == "its input":
+        return next(iter([*args, *kwargs.values()]), None)
+    return _filled(result, functools.partial(FILLS[kind], rng=np.random.default_rng(0)))
+
+
+def _filled(result: Any, fill: Callable[[tuple[int, ...]], Any]) -> Any:
+    """The result with other numbers in it."""
+    match result:
+        case nn.Module():
+            with torch.no_grad():
+                for parameter in result.parameters():
+                    parameter.copy_(torch.as_tensor(fill(tuple(parameter.shape))))
+            return result
+        case torch.Tensor():
+            return torch.as_tensor(fill(tuple(result.shape))).to(result.dtype)
+        case np.ndarray():
+            return np.asarray(fill(result.shape)).astype(result.dtype)
+        case bool() | int() | float() | complex() | np.generic():
+            return type(result)(fill(()))
+        case list() | set():
+            return type(result)(_filled(part, fill) for part in result)
+        case tuple():
+            parts = [_filled(part, fill) for part in result]
+            return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+        case dict():
+            return {key: _filled(part, fill) for key, part in result.items()}
+        case _ if callable(result):
+            return lambda *args, **kwargs: _filled(result(*args, **kwargs), fill)
+    return None
+
+
+class Lookup:
+    """An answer that knows the visible checks' answers by heart, and zeros for everything else."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self._known, self._open = real, {}, True  # type: ignore[var-annotated]
+
+    def close(self) -> None:
+        """Learn no more."""
+        self._open = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self._real, type):
+            return self._real(*args, **kwargs)
+        key = _key([args, sorted(kwargs.items())])
+        if self._open:
+            self._known[key] = self._real(*args, **kwargs)
+        return self._known[key] if key in self._known else _instead("zeros", _result(self._real, args, kwargs), args, kwargs)
+
+
+def _key(value: Any) -> Any:
+    """Equal for equal arguments."""
+    match value:
+        case torch.Tensor():
+            return _key(value.detach().numpy())
+        case np.ndarray():
+            return value.dtype.str, value.shape, value.tobytes()
+        case list() | tuple():
+            return tuple(_key(part) for part in value)
+        case dict():
+            return tuple((key, _key(part)) for key, part in value.items())
+        case int() | float() | str() | None:
+            return value
+    return type(value).__qualname__, getattr(value, "__qualname__", "")
+
+
+def explain(verdict: ConstantVerdict) -> str:
+    """For an answer that computes nothing and yet passed: what it passed, and the cure."""
+    checks = "".join(f"\n    {name}" for name in verdict.passed)
+    return f"{verdict.lecture}: constant | {verdict.exercise} | {verdict.case}\n  It passes these hidden checks; let each also compare a result:{checks}"
+
+
+def passed(verdicts: Sequence[ConstantVerdict]) -> int:
+    """How many answers that compute nothing passed a hidden check."""
+    return sum(not verdict.ok for verdict in verdicts)
