@@ -1408,7 +1408,7 @@ with checks.uses("act", "linear_backward", "mlp_backward", "grad_check", "vjp", 
     show(
         Claim("your recursion against torch, largest difference", "equal: backpropagation is the chain rule (Asano)", measured["hand"], at_most=1e-10),
         Claim("your engine against torch, largest difference", "equal: any graph of operations (Minhas)", measured["engine"], at_most=1e-10),
-        Claim("relative error that your gradient check reports", "—", measured["check"], at_most=1e-5),
+        Claim("relative error that your gradient check reports", "not in the lecture", measured["check"], at_most=1e-5),
         Claim("Jacobian of a 32×32×512 block", "1 TB (Asano)", jacobian_bytes(block.shape, block.shape) / 2**40, at_least=1, at_most=1, unit="TiB"),
         Claim(
             "vector–Jacobian product of the same",
@@ -1635,7 +1635,7 @@ with checks.uses("act", "linear_backward", "softmax_ce", "train_mlp"):
     dead = {rate: [dead_share(rate, seed) for seed in range(3)] for rate in training.progress(rates, desc="learning rates")}
     draw_training(runs, dead)
     show(
-        Claim("accuracy on 450 unseen digits, mean of three splits", "—", float(np.mean([run[0] for run in runs])), at_least=0.95),
+        Claim("accuracy on 450 unseen digits, mean of three splits", "not in the lecture", float(np.mean([run[0] for run in runs])), at_least=0.95),
         Claim("dead units at learning rate 0.1", "dead units are a problem of ReLU (Asano)", float(np.mean(dead[0.1])), at_most=0.2),
         Claim("dead units at learning rate 2", "“higher learning rates might help” (Asano)", float(np.mean(dead[2.0])), at_least=0.8),
     )
@@ -1742,8 +1742,8 @@ with checks.uses("act", "linear_backward", "softmax_ce"):
         Claim("ReLU, He, 20 layers", "fewer vanishing gradients (Asano)", orders(norms["relu", "He", 20]), at_least=-0.7, at_most=0.7, unit="orders of ten"),
         Claim("ReLU, torch default, 10 layers", "the same", orders(norms["relu", "torch default", 10]), at_most=-1.5, unit="orders of ten"),
         Claim("ReLU, torch default, 20 layers", "the same", orders(norms["relu", "torch default", 20]), at_most=-5, unit="orders of ten"),
-        Claim("ReLU, Xavier, 20 layers", "—", orders(norms["relu", "Xavier", 20]), at_least=-0.5, at_most=1, unit="orders of ten"),
-        Claim("its largest gradient norm in any layer", "—", float(norms["relu", "Xavier", 20].max()), at_most=1e-2),
+        Claim("ReLU, Xavier, 20 layers", "not in the lecture", orders(norms["relu", "Xavier", 20]), at_least=-0.5, at_most=1, unit="orders of ten"),
+        Claim("its largest gradient norm in any layer", "not in the lecture", float(norms["relu", "Xavier", 20].max()), at_most=1e-2),
     )
 
 # %% [markdown]
@@ -1786,7 +1786,7 @@ widgets.explore(
 )
 
 # %% [markdown]
-# ## 11  Written question (4 points)
+# ## 11  Written question
 #
 # Minhas, "The Learning Rule...", trains a hidden weight $v_{ij}$, from input $x_i$ to hidden unit $j$, by
 #
@@ -1833,4 +1833,6 @@ widgets.explore(
 # - Vanishing is decided by activation, start and depth together: the factor a layer puts on $\delta$ must be near 1, and so must the one it puts on $h$.
 #
 # **Reading on** Rumelhart, Hinton and Williams, Nature 1986; Glorot and Bengio, AISTATS 2010; He et al., ICCV 2015; Griewank and Walther, *Evaluating Derivatives* (2008); Lillicrap et al., "Backpropagation and
-# the brain", Nature Reviews Neuroscience 2020. **Next** 03-filters: a linear module with most of its weights tied or zero.
+# the brain", Nature Reviews Neuroscience 2020.
+#
+# **Next:** a linear module with most of its weights tied or zero, in 03-filters.
