@@ -54,7 +54,7 @@ test: $(STAMP)
 
 proof: $(STAMP)
 	@$(PY) -m pytest $(PARALLEL) -m proof
-	@$(DLCOURSE) cases --thorough --mutants --report build/proof
+	@$(DLCOURSE) cases --thorough --mutants --constants --report build/proof
 
 lab: $(STAMP)
 	@$(DLCOURSE) lab --role $(ROLE)

@@ -144,7 +144,7 @@ def test_proof_runs_the_tests_that_test_leaves_out_and_every_mutant(checkout):
     make(checkout, "proof")
     tests, cases = calls(checkout)[1:]
     assert tests.endswith("-m proof")
-    assert cases.endswith("instructor.cli cases --thorough --mutants --report build/proof")
+    assert cases.endswith("instructor.cli cases --thorough --mutants --constants --report build/proof")
 
 
 def test_failing_command_makes_make_fail(checkout):

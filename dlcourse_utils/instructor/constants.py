@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,22 +45,42 @@ class ConstantVerdict:
     ok: bool
 
 
-def try_constants(runner: Runner, lecture: Lecture, *, seed: int = 0, progress: bool = False) -> list[ConstantVerdict]:
+def try_constants(runner: Runner, lecture: Lecture, only: str | None = None, *, seed: int = 0, progress: bool = False) -> list[ConstantVerdict]:
     """Run the real test cells of each exercise against answers that compute nothing.
 
-    Exercises whose answer is a class that is no ``torch.nn.Module`` are left out: what its methods give has no one shape.
+    Classes that are no ``torch.nn.Module`` are left out: what their methods give has no one shape.
+
+    Args:
+        runner: what runs them.
+        lecture: whose graders are tried.
+        only: the one exercise to try; all by default.
+        seed: the grading seed.
+        progress: show a bar.
     """
     cells = {cell.id: cell.source for cell in lecture.notebook.cells}
-    tried = [(exercise, kind) for exercise in lecture.exercises for kind in KINDS]
+    chosen = [exercise for exercise in lecture.exercises if only in (None, exercise.id) and _changes(cells[exercise.id])]
+    tried = [(exercise, kind) for exercise in chosen for kind in KINDS]
     jobs = [Job({exercise.id: _answer(exercise, kind, cells)}, seed, "own") for exercise, kind in tried]
     bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="constant", disable=None if progress else True)
     outcomes = dict(bar)
     return [_judge(lecture, *tried[number], outcomes[number], cells) for number in range(len(jobs))]
 
 
+def _names(source: str) -> list[str]:
+    """What a solution cell asks students to write."""
+    return [node.name for node in ast.parse(stubbed(source)).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def _changes(source: str) -> bool:
+    """Whether a constant can be made of the answer: it is a function or a module."""
+    stub = ast.parse(stubbed(source)).body
+    classes = [node for node in stub if isinstance(node, ast.ClassDef)]
+    return all(any("Module" in ast.unparse(base) for base in node.bases) for node in classes)
+
+
 def _answer(exercise: Exercise, kind: str, cells: dict[str, str]) -> str:
     """The solution cell, followed by what exchanges its names."""
-    names = [node.name for node in ast.parse(stubbed(cells[exercise.id])).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    names = _names(cells[exercise.id])
     lines = [cells[exercise.id], "from dlcourse_utils.instructor import constants as _constants"]
     if kind == "the visible answers":
         lines += [f"{name} = _constants.Lookup({name})" for name in names]
@@ -87,13 +107,14 @@ def _check_names(source: str) -> list[str]:
     """Patterns of the names of the checks in a piece of a test cell."""
     calls = [item.context_expr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.With) for item in node.items]
     names = [call.args[0] for call in calls if isinstance(call, ast.Call) and ast.unparse(call.func) == "check" and call.args]
-    return ["".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in getattr(name, "values", [name])) for name in names]
+    parts = [name.values if isinstance(name, ast.JoinedStr) else [name] for name in names]
+    return ["".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in name) for name in parts]
 
 
 def constant(kind: str, real: Any) -> Any:
     """Something to call like ``real`` that computes nothing."""
     if isinstance(real, type):
-        return _constant_module(kind, real) if issubclass(real, nn.Module) else real
+        return _constant_module(kind, real)
 
     @functools.wraps(real)
     def answer(*args: Any, **kwargs: Any) -> Any:
@@ -123,7 +144,8 @@ def _instead(kind: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, An
         return None
     if kind == "its input":
         return next(iter([*args, *kwargs.values()]), None)
-    return _filled(result, functools.partial(FILLS[kind], rng=np.random.default_rng(0)))
+    rng = np.random.default_rng(0)
+    return _filled(result, lambda shape: FILLS[kind](shape, rng))
 
 
 def _filled(result: Any, fill: Callable[[tuple[int, ...]], Any]) -> Any:
@@ -191,8 +213,3 @@ def explain(verdict: ConstantVerdict) -> str:
     """For an answer that computes nothing and yet passed: what it passed, and the cure."""
     checks = "".join(f"\n    {name}" for name in verdict.passed)
     return f"{verdict.lecture}: constant | {verdict.exercise} | {verdict.case}\n  It passes these hidden checks; let each also compare a result:{checks}"
-
-
-def passed(verdicts: Sequence[ConstantVerdict]) -> int:
-    """How many answers that compute nothing passed a hidden check."""
-    return sum(not verdict.ok for verdict in verdicts)

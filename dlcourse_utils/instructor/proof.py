@@ -1,4 +1,4 @@
-"""``dlcourse cases``: prove the graders with named answers and, if asked, with mutants of the reference solutions."""
+"""``dlcourse cases``: prove the graders with named answers and, if asked, with mutants of the solutions and answers that compute nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dlcourse_utils.instructor import cases, proof_report, survivors
+from dlcourse_utils.instructor import cases, constants, proof_report, survivors
 from dlcourse_utils.instructor.cases import FORM, Case, Verdict, blanks, parse, prove
+from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
 from dlcourse_utils.instructor.mutants import mutants, sample
 from dlcourse_utils.instructor.runner import Outcome, Runner
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exercise", metavar="ID", help="only this exercise")
     parser.add_argument("--mutants", action="store_true", help="also try mutants: the reference solutions, each with one small change")
     parser.add_argument("--sample", type=int, metavar="N", help="of the mutants, only N an exercise, the same ones every time")
+    parser.add_argument("--constants", action="store_true", help="also try answers that compute nothing: zeros, noise, the visible answers looked up, …")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict to this file")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="write the figures and what survived, to report.html and report.json in this folder")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     verdicts: list[Verdict] = []
     fates: list[MutantVerdict] = []
+    empty: list[ConstantVerdict] = []
     lost: dict[str, float] = {}
     with Runner(workers=args.workers) as runner:
         for lecture, answers in plan:
@@ -49,11 +52,13 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{lecture.name}: the reference solutions lose {reference.lost():g} points. {reference.ended}\n{reference.message(reference.tests)}\n")
             met = _mutants(runner, lecture, args, reference) if args.mutants else []
             fates += met
-            _print(lecture, answers, judged, met)
-    summary = summarise(verdicts, fates, lost, time.monotonic() - started, args.seed)
+            nothing = try_constants(runner, lecture, args.exercise, seed=args.seed, progress=True) if args.constants else []
+            empty += nothing
+            _print(lecture, answers, judged, met, nothing)
+    summary = summarise(verdicts, fates, empty, lost, time.monotonic() - started, args.seed)
     print(_sentence(summary))
     if args.json:
-        _write(args.json, {"cases": [*map(asdict, verdicts), *map(asdict, fates)], "summary": summary})
+        _write(args.json, {"cases": [*map(asdict, verdicts), *map(asdict, fates), *map(asdict, empty)], "summary": summary})
     if args.report:
         proof_report.write(args.report, [lecture for lecture, _ in plan], verdicts, fates, summary)
     return 1 if summary["failed"] or any(lost.values()) else 0
@@ -87,16 +92,17 @@ def _plan(chosen: Sequence[Lecture], file: Path | None, exercise: str | None) ->
     return plan
 
 
-def _print(lecture: Lecture, answers: Sequence[Case], verdicts: Sequence[Verdict], fates: Sequence[MutantVerdict]) -> None:
+def _print(lecture: Lecture, answers: Sequence[Case], verdicts: Sequence[Verdict], fates: Sequence[MutantVerdict], empty: Sequence[ConstantVerdict]) -> None:
     """Print one line an exercise, then what is wrong with each answer that did not get what it deserves."""
     print(lecture.name)
     for exercise in lecture.exercises:
         here = [verdict for verdict in verdicts if verdict.exercise == exercise.id]
         met = [fate for fate in fates if fate.exercise == exercise.id]
+        nothing = [verdict for verdict in empty if verdict.exercise == exercise.id]
         if here:
             counts = "  ".join(f"{sum(v.kind == kind for v in here)} {kind}" for kind in ("wrong", "right", "blank"))
             counts += f"  {len(met)} mutants" if fates else ""
-            failed = _failed(here, met)
+            failed = _failed(here, met, nothing)
             print(f"  {exercise.number:<6} {exercise.id:<28} {counts}  {f'{failed} NOT as deserved' if failed else 'as deserved'}")
     for case, verdict in zip(answers, verdicts, strict=True):
         if not verdict.ok:
@@ -104,10 +110,20 @@ def _print(lecture: Lecture, answers: Sequence[Case], verdicts: Sequence[Verdict
     for fate in fates:
         if not fate.ok:
             print(f"\n{survivors.explain(lecture, fate)}")
+    for constant in empty:
+        if not constant.ok:
+            print(f"\n{constants.explain(constant)}")
     print()
 
 
-def summarise(verdicts: Sequence[Verdict], fates: Sequence[MutantVerdict], reference_lost: dict[str, float], seconds: float, seed: int) -> dict[str, Any]:
+def summarise(
+    verdicts: Sequence[Verdict],
+    fates: Sequence[MutantVerdict],
+    empty: Sequence[ConstantVerdict],
+    reference_lost: dict[str, float],
+    seconds: float,
+    seed: int,
+) -> dict[str, Any]:
     """The figures that go under ``summary``; ``reference_lost`` is lecture -> points that the reference solutions lost."""
     return {
         "lectures": len({verdict.lecture for verdict in verdicts}),
@@ -118,17 +134,19 @@ def summarise(verdicts: Sequence[Verdict], fates: Sequence[MutantVerdict], refer
         "killed": sum(fate.fate in ("killed", "timed out") for fate in fates),
         "timed_out": sum(fate.fate == "timed out" for fate in fates),
         **{end: sum(fate.fate == end for fate in fates) for end in ("equivalent", "survived")},
+        "constants": len(empty),
+        "constants_passed": sum(not verdict.ok for verdict in empty),
         "ok": sum(verdict.ok for verdict in verdicts),
-        "failed": _failed(verdicts, fates),
+        "failed": _failed(verdicts, fates, empty),
         "reference_lost": reference_lost,
         "seed": seed,
         "seconds": round(seconds, 2),
-        "cases_per_second": round((len(verdicts) + len(fates)) / seconds, 2),
+        "cases_per_second": round((len(verdicts) + len(fates) + len(empty)) / seconds, 2),
     }
 
 
-def _failed(verdicts: Sequence[Verdict], fates: Sequence[MutantVerdict]) -> int:
-    return sum(not verdict.ok for verdict in verdicts) + sum(not fate.ok for fate in fates)
+def _failed(*kinds: Sequence[Verdict] | Sequence[MutantVerdict] | Sequence[ConstantVerdict]) -> int:
+    return sum(not verdict.ok for verdicts in kinds for verdict in verdicts)
 
 
 def _sentence(summary: dict[str, Any]) -> str:
@@ -136,6 +154,8 @@ def _sentence(summary: dict[str, Any]) -> str:
     text = f"{summary['ok']} of {summary['cases']} cases as deserved"
     if summary["mutants"]:
         text += f", {summary['mutants']} mutants: {summary['killed']} killed, {summary['equivalent']} equivalent, {summary['survived']} survived"
+    if summary["constants"]:
+        text += f", {summary['constants_passed']} of {summary['constants']} answers that compute nothing passed a hidden check"
     return f"{text}, {summary['seconds']:.1f} s, {summary['cases_per_second']:g} a second"
 
 

@@ -1251,7 +1251,7 @@ value_operations = {
     "b ** -1.5": lambda a, b: b**-1.5,
     "exp": lambda a, b: a.exp(),
     "tanh": lambda a, b: a.tanh(),
-    "relu": lambda a, b: a.relu() + (-1 * b).relu(),
+    "relu": lambda a, b: a.relu() + (-1 * b).relu() + (0.1 * b).relu(),
     "2 + a": lambda a, b: 2 + a,
     "2 - a": lambda a, b: 2 - a,
     "2 * a": lambda a, b: 2 * a,
