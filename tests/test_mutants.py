@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcourse_utils.instructor import cli
+from dlcourse_utils.instructor.constants import try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
 from dlcourse_utils.instructor.mutants import Mutant, mutants, mutate, sample
 from dlcourse_utils.instructor.runner import Job, Runner
@@ -208,6 +209,26 @@ def test_the_command_says_what_survived_and_writes_the_report(lax: Lecture, monk
     page = (lax.root / "report" / "report.html").read_text(encoding="utf-8")
     assert "Any positive number will do." in page
     assert "<code>return abs(x) + 0.0 → return abs(x) + 1.0</code>" in page
+
+
+# --- answers that compute nothing ---
+
+
+def test_an_answer_that_computes_nothing_passes_no_hidden_check(runner: Runner, tmp_path: Path) -> None:
+    verdicts = try_constants(runner, Lecture(minicourse.write(tmp_path), minicourse.NAME), "mean")
+    assert {verdict.case: (verdict.score, verdict.ok) for verdict in verdicts} == {
+        **dict.fromkeys(("zeros", "a constant", "noise", "None", "its input"), (0, True)),
+        "the visible answers": (1, True),
+    }
+
+
+def test_a_hidden_check_that_looks_at_no_number_is_noticed(runner: Runner, lax: Lecture) -> None:
+    source = lax.source.read_text(encoding="utf-8")
+    source = source.replace('with check("is positive"', '### BEGIN HIDDEN TESTS\nwith check("is positive"').replace('"no")\n', '"no")\n### END HIDDEN TESTS\n')
+    lax.source.write_text(source, encoding="utf-8")
+    verdicts = {verdict.case: verdict for verdict in try_constants(runner, Lecture(lax.root, lax.name), "mean")}
+    assert (verdicts["a constant"].passed, verdicts["a constant"].ok) == (("is positive",), False)
+    assert (verdicts["zeros"].passed, verdicts["zeros"].ok) == ((), True)
 
 
 # --- the lectures ---
