@@ -11,6 +11,7 @@ import pytest
 from dlcourse_utils.instructor import cli
 from dlcourse_utils.instructor.cases import Case, Verdict, blanks, explain, parse, prove
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
+from dlcourse_utils.instructor.regions import HIDDEN_TESTS, SOLUTION, split
 from dlcourse_utils.instructor.runner import Job, Runner
 
 LECTURES = lectures(find_root(Path(__file__).parent))
@@ -47,6 +48,22 @@ def test_every_case_gets_what_it_deserves(runner: Runner, lecture: Lecture) -> N
     assert (reference.lost(), reference.ended) == (0, "")
     failed = [explain(lecture, case, verdict) for case, verdict in zip(cases, judged, strict=True) if not verdict.ok]
     assert not failed, "\n\n".join(failed)
+    secret = secrets(lecture)
+    told = [(case.place, line) for case, verdict in zip(cases, judged, strict=True) for line in secret if line in verdict.message and line not in case.code]
+    assert not told, "a message shows code that students must not see"
+
+
+def secrets(lecture: Lecture) -> set[str]:
+    """The lines of code in a lecture's solutions and hidden tests that are long enough to be told apart, and that students are not shown elsewhere."""
+    halves = [split(cell.source, SOLUTION, HIDDEN_TESTS) for cell in lecture.notebook.cells if cell.cell_type == "code"]
+    shown, hidden = ({line.strip() for half in halves for line in half[side]} for side in (0, 1))
+    return {line for line in hidden - shown if len(line) >= 16 and not line.startswith("#")}
+
+
+def test_a_message_that_shows_a_hidden_line_would_be_noticed(mini: Lecture) -> None:
+    assert "return sum(numbers) / len(numbers)" in secrets(mini)
+    assert "hidden_row = list(check.rng.normal(size=7))" in secrets(mini)
+    assert not any(line.startswith("check.close(mean([1.0, 2.0, 6.0])") for line in secrets(mini))
 
 
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)

@@ -1951,6 +1951,7 @@ with check("depth as asked, each image by itself, every parameter learns", point
             "The blocks lie in a plain list, or depth is not used: use nn.ModuleList, with one block for each of `depth`.": sizes[0] == sizes[2],
         },
     )
+    check.law(sizes[0] > block, f"depth 1 is one block of {block} parameters; your model has {sizes[0]} in all, so a block is missing")
     x = torch.randn(4, 2, 6, 6, generator=check.gen)
     with check.no_side_effects(x):
         logits = model(x)
