@@ -94,7 +94,7 @@ def mutants(lecture: Lecture) -> list[Mutant]:
     found = []
     for exercise in lecture.exercises:
         source = cells[exercise.id]
-        above = whole[: whole.index(source)].count("\n")
+        above = whole[: max(0, whole.find(source))].count("\n")  # not found: a cell with a magic is written differently in the file
         found += [Mutant(exercise.id, above + line, before, after, code) for line, before, after, code in mutate(source)]
     return found
 

@@ -617,6 +617,7 @@ def check_norm(linked):
     with check.no_side_effects(ei):
         edges, weights = gcn_norm(ei, n)
     check.finite(weights)
+    check.dtype(weights, torch.float32)
     looped = np.maximum(linked, np.eye(n))
 
     def scaled(matrix, left, right):
