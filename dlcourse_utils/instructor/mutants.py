@@ -104,7 +104,7 @@ def sample(everything: Sequence[Mutant], size: int) -> list[Mutant]:
     chosen = []
     for exercise in dict.fromkeys(mutant.exercise for mutant in everything):
         own = [mutant for mutant in everything if mutant.exercise == exercise]
-        chosen += sorted(own, key=lambda mutant: hashlib.sha256(mutant.code.encode()).digest())[:size]
+        chosen += sorted(own, key=lambda mutant: hashlib.sha256(mutant.change.encode()).digest())[:size]
     return chosen
 
 
