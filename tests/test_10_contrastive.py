@@ -147,7 +147,7 @@ def test_views_teach_a_mirror_hurts_and_rotation_does_not_beat_pixels(names: dic
     ten = {title: by_labels[10] for title, by_labels in share.items()}
     assert ten["your views"] >= 0.9
     assert ten["your views"] >= ten["untrained"] + 0.07
-    assert share["your views"][1] >= share["pixels"][1] + 0.05
+    assert share["your views"][5] >= share["pixels"][5] + 0.02
     assert ten["your views"] >= ten["brightness"] + 0.04
     assert ten["mirrored"] <= ten["your views"] - 0.02
     assert besides["rotation task"] >= 0.88

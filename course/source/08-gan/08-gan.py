@@ -1014,7 +1014,7 @@ with checks.uses("optimal_D", "gan_value"):
     left.fill_between(grid, fake / 0.02, alpha=0.35, color=plotting.COLOURS[1], hatch="//", label="generated, q")
     left.plot(grid, optimal_D(real, fake), color="black", linestyle="-", label="best discriminator")
     left.set(xlabel="x", ylim=(0, 1.25), title="It knows the ratio of the two")
-    left.legend(loc="upper left", fontsize=9)
+    left.legend(loc="upper right", fontsize=9)
     shifts = torch.arange(0, 41)
     block = torch.zeros(80, dtype=torch.float64)
     block[:20] = 1 / 20
@@ -1457,7 +1457,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
     )
 
 # %% [markdown]
-# The plain game fails in most runs, and not for want of rounds: it swings from all heads to all tails and back, as the Dirac-GAN does. One penalty stops it. And note the middle: without momentum most runs settle even without R1. Momentum helps where a function is to be minimised. In a game it carries both players past the equilibrium.
+# The plain game fails in most runs, and not for want of rounds: it swings from all heads to all tails and back, as the Dirac-GAN does. One penalty stops it. And note the middle: without momentum most runs come near even without R1, though some still swing. Momentum helps where a function is to be minimised. In a game it carries both players past the equilibrium.
 # So what a GAN "does" is a statement about its optimiser as well; one run with one seed shows nothing.
 #
 # ## 6  How good are the samples?
@@ -1892,10 +1892,11 @@ def cgan_quality(seed: int) -> metrics.Quality:
 
 def show_images(ax: Axes, images: Tensor, title: str, rows: int = 4, columns: int = 10) -> None:
     """The first images (n, 64) as a grid, row by row."""
-    sheet = images[: rows * columns].reshape(rows, columns, 8, 8).permute(0, 2, 1, 3).reshape(rows * 8, columns * 8)
+    framed = F.pad(images[: rows * columns].reshape(rows, columns, 8, 8), (1, 1, 1, 1))
+    sheet = framed.permute(0, 2, 1, 3).reshape(rows * 10, columns * 10)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
-    ax.set_xticks(np.arange(1, columns) * 8 - 0.5, [])
-    ax.set_yticks(np.arange(1, rows) * 8 - 0.5, [])
+    ax.set_xticks(np.arange(1, columns) * 10 - 0.5, [])
+    ax.set_yticks(np.arange(1, rows) * 10 - 0.5, [])
     ax.tick_params(length=0)
     ax.set_title(title)
 
@@ -1912,7 +1913,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
 
     fig, axes = plotting.subplots(3, 2, width=11, height=5.6)
     for ax, (name, images) in zip(axes[0], {"real": digits.x_train, **made}.items(), strict=True):
-        show_images(ax, images, name)
+        show_images(ax, images, name, rows=7)
     for ax, (name, share) in zip(axes[1], {"real": torch.bincount(digits.y_train, minlength=10) / len(digits.y_train), **shares}.items(), strict=True):
         ax.bar(range(10), share, color=plotting.COLOURS[0])
         ax.axhline(0.1, color="black", linestyle="--", linewidth=1)
@@ -1920,7 +1921,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
     axes[1, 0].set_ylabel("share")
     plotting.show(
         fig,
-        alt="Top: forty real digits; forty images of the GAN without R1, which repeat a few shapes; forty of the GAN with R1, which are varied and mostly legible. Bottom: the share of each digit. Real ones are even, near 0.1. "
+        alt="Top: seventy real digits; seventy images of the GAN without R1, rough and of a few kinds only; seventy of the GAN with R1, which are varied and mostly legible. Bottom: the share of each digit. Real ones are even, near 0.1. "
         + " ".join(f"{name}: {', '.join(f'{float(s):.2f}' for s in share)}; {lost[name]} digits below 0.01." for name, share in shares.items()),
     )
     claims.show(
@@ -1940,8 +1941,8 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
     )
 
 # %% [markdown]
-# This is **mode collapse**, and no picture is needed to find it: the coverage is near 0. The discriminator without a penalty becomes steep, the generator runs to wherever it is fooled at the moment, and most digits are never made again. Note what does *not* tell: single images of the collapsed generator may look fine,
-# and their distance to the nearest training image is hardly larger than with R1. The optimiser has its say here, too: with `momentum=0.0` plain training escaped collapse in three of four seeds, at distances of 7 to 9, and with R1 it reached 2. Try `train_gan(1, 0.0, momentum=0.0)`.
+# This is **mode collapse**, and no picture is needed to find it: the coverage is near 0. The discriminator without a penalty becomes steep, the generator runs to wherever it is fooled at the moment, and whole digits are never made again.
+# Note two things. One by one, many of its images look more like digits than noise does, and yet the Fréchet distance is as bad as that of noise or worse: it judges a set, not its members. And the distance to the nearest training image is hardly larger than with R1. The optimiser has its say here, too: with `momentum=0.0` plain training escaped collapse in three of four seeds, at distances of 7 to 9, and with R1 it reached 2. Try `train_gan(1, 0.0, momentum=0.0)`.
 # For larger images give it `name="mnist"`; the four numbers are for 8 × 8 digits only.
 #
 # ## 8  Ask for a digit
@@ -1976,7 +1977,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
     plotting.show(
         fig,
         alt=f"Left: four rows of the digits 0 to 9 as asked for; the classifier sees the right digit in {judged.accuracy:.3f} of 450. "
-        "Right: four rows, the digits 0, 3, 4 and 7, each changing its slant and width smoothly from left to right while it stays that digit.",
+        "Right: four rows, the digits 0, 3, 4 and 7, each changing its slant and thickness smoothly from left to right while it stays that digit.",
     )
     claims.show(
         Claim("asked for and seen: accuracy", "“generating images for a given digit” (CS909)", judged.accuracy, at_least=0.9),
