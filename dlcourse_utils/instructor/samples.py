@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +75,11 @@ def measure(root: Path, seeds: Sequence[int] = SEEDS) -> dict[str, list[metrics.
     return rows
 
 
+def _rounded(found: metrics.Quality) -> dict[str, float | None]:
+    """Three decimals, and null for what was not asked for: JSON has no NaN."""
+    return {figure: None if math.isnan(value) else round(value, 3) for figure, value in found._asdict().items()}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dlcourse samples``."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table (default: in the package, from where lecture 09 shows it)")
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         "seeds": list(SEEDS),
         "samples": metrics.SAMPLES,
         "torch": torch.__version__,
-        "models": {name: metrics.mean(found)._asdict() for name, found in rows.items()},
+        "models": {name: _rounded(metrics.mean(found)) for name, found in rows.items()},
     }
     target = args.json or root / "dlcourse_utils" / "shipped" / metrics.TABLE
     target.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
