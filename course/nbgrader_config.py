@@ -6,20 +6,13 @@ It reads the course beside it; the environment variable DLCOURSE_COURSE names an
 import os
 from pathlib import Path
 
-from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
-from nbgrader.preprocessors import (
-    AssignLatePenalties,
-    CheckCellMetadata,
-    ClearOutput,
-    Execute,
-    GetGrades,
-    IgnorePattern,
-    LimitOutput,
-    OverwriteKernelspec,
-    SaveAutoGrades,
-)
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbgrader.preprocessors import AssignLatePenalties, GetGrades, IgnorePattern, LimitOutput
 
-from dlcourse_utils.instructor.preprocessors import HideTests, RestoreCells, RunOnlyWhatIsGraded
+from dlcourse_utils.instructor.engine.admit import admit
+from dlcourse_utils.instructor.engine.collect import Collect
+from dlcourse_utils.instructor.engine.execute import Execute
+from dlcourse_utils.instructor.preprocessors import AnyNotebook, HideTests, Rebuild, SaveGrades
 
 c = get_config()
 
@@ -36,28 +29,26 @@ c.ClearSolutions.text_stub = "*Write your answer here, in place of this line.*"
 c.ClearMarkScheme.enforce_metadata = False  # nbgrader expects schemes in task cells only; ours stand in the answer's own cell
 
 c.Execute.timeout = 120  # seconds a cell
+c.Execute.sandbox = os.environ.get("DLCOURSE_SANDBOX", "on")  # "off" only where every submission is trusted
+c.Execute.results = str(course / "autograded" / ".results")
 c.Execute.shutdown_kernel = "immediate"
 c.Execute.error_on_timeout = {
     "ename": "CellTimeoutError",
     "evalue": "This cell ran longer than it may.",
     "traceback": ["CellTimeoutError: This cell ran longer than it may. Look for a loop that does not end."],
 }
+c.Execute.extra_arguments = [
+    "--HistoryManager.hist_file=:memory:",
+    "--IPKernelApp.log_level=ERROR",
+    "--IPKernelApp.exec_lines=get_ipython().ask_exit = lambda: None",  # a forgotten exit() ends nothing
+]
 c.LimitOutput.max_lines = 200
 
-c.Autograde.sanitize_preprocessors = [
-    ClearOutput,
-    OverwriteKernelspec,
-    RestoreCells,  # in place of nbgrader's DeduplicateIds and OverwriteCells
-    RunOnlyWhatIsGraded,  # once it is settled which cell is which
-    CheckCellMetadata,
-]
-c.Autograde.autograde_preprocessors = [
-    Execute,
-    IgnorePattern,
-    ClearMetadataPreprocessor,
-    LimitOutput,
-    SaveAutoGrades,
-    AssignLatePenalties,
-    CheckCellMetadata,
-]
+# How a submission is graded; see docs/grading.md.
+c.ExchangeFactory.collect = Collect
+c.Autograde.pre_convert_hook = admit
+c.Autograde.exporter_class = AnyNotebook
+c.Autograde.sanitize_preprocessors = [Rebuild]
+c.Autograde.autograde_preprocessors = [Execute, IgnorePattern, LimitOutput, SaveGrades, AssignLatePenalties]
+c.HTMLExporter.sanitize_html = True  # no student's HTML or script runs in feedback, nor in the formgrader
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]

@@ -6,6 +6,7 @@ Nothing heavy is imported here, and what may crash is tried in another process, 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -174,6 +175,20 @@ def check_alembic() -> Iterator[Finding]:
     )
 
 
+def check_walls() -> Iterator[Finding]:
+    """Whether each wall of the grading sandbox holds, by trying it; nothing where there is no instructor's part."""
+    if importlib.util.find_spec("dlcourse_utils.instructor") is None:
+        return
+    try:
+        found = _probe("import json\nfrom dlcourse_utils.instructor.engine import probe\nprint(json.dumps(probe.walls()))")
+    except ProbeError as error:
+        _, _, reason = str(error).rpartition("NoWallError: ")
+        yield Finding(False, "no sandbox for grading", f"{reason} Students need none.")
+        return
+    for wall, held in found.items():
+        yield Finding(bool(held), f"sandbox: {wall}", "This wall does not hold here. Grade on another machine, or only submissions that you trust.")
+
+
 def check_disk(folder: Path, free: int = FREE_BYTES) -> Iterator[Finding]:
     """Whether ``folder`` can be written to and has ``free`` bytes left."""
     try:
@@ -196,6 +211,7 @@ def findings(folder: Path) -> Iterator[Finding]:
     yield from check_kernel()
     yield from check_extensions()
     yield from check_alembic()
+    yield from check_walls()
 
 
 def _probe(code: str) -> dict[str, object]:

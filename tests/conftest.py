@@ -11,6 +11,7 @@ import pytest
 
 # Before any test module imports torch or matplotlib.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["DLCOURSE_SANDBOX"] = "auto"  # what tests hand in is their own
 _private = tempfile.TemporaryDirectory(prefix="dlcourse-tests-")
 for _name in (
     "IPYTHONDIR",

@@ -6,5 +6,10 @@ import pytest
 
 FRESH = (101, 202, 303)
 
-#: Runs a test with each fresh seed as ``seed``: with the first in ``make test``, with all of them in ``make proof``.
-fresh_seeds = pytest.mark.parametrize("seed", [FRESH[0], *(pytest.param(seed, marks=pytest.mark.proof) for seed in FRESH[1:])])
+
+def fresh(first: int, *others: int) -> pytest.MarkDecorator:
+    """Runs a test with each of these as ``seed``: with the first in ``make test``, with all of them in ``make proof``."""
+    return pytest.mark.parametrize("seed", [first, *(pytest.param(seed, marks=pytest.mark.proof) for seed in others)])
+
+
+fresh_seeds = fresh(*FRESH)

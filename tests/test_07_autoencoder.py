@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import fresh_seeds
 from sklearn import decomposition
 from torch.distributions import Normal, kl_divergence
 
 from dlcourse_utils import data
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E12", "E13", "E32", "E33", "E42", "E53"}
@@ -83,7 +82,7 @@ def test_quantising_what_is_quantised_changes_nothing(names: dict[str, Any], see
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_linear_autoencoder_finds_pcas_plane_and_not_its_axes(names: dict[str, Any], seed: int) -> None:
     measured = names["linear_experiment"](seed)
     assert measured["ratio"] <= 1.001
@@ -94,7 +93,7 @@ def test_a_linear_autoencoder_finds_pcas_plane_and_not_its_axes(names: dict[str,
     assert measured["W W'"] == pytest.approx(math.sqrt(64 - 8), rel=1e-3)
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_deep_autoencoder_beats_pca_and_its_features_are_mildly_useful(names: dict[str, Any], seed: int) -> None:
     measured, _, _ = names["deep_experiment"](seed)
     for k in (2, 8):
@@ -104,14 +103,14 @@ def test_a_deep_autoencoder_beats_pca_and_its_features_are_mildly_useful(names: 
     assert measured["AE, k = 8, 100 labels"] - measured["pixels, 100 labels"] <= 0.08
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_denoising_autoencoder_beats_the_best_linear_filter(names: dict[str, Any], seed: int) -> None:
     measured, _ = names["denoising_experiment"](seed)
     assert measured["Wiener filter"] <= 0.25 * measured["noisy"]
     assert measured["denoising AE"] <= 0.85 * measured["Wiener filter"]
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_vae_bounds_the_likelihood_and_samples_better_than_a_plain_autoencoder(names: dict[str, Any], seed: int) -> None:
     measured, model = names["vae_experiment"](seed)
     assert measured["ELBO"] >= 26  # the notebook asks for 10, for a student's own layers may be other ones
@@ -126,7 +125,7 @@ def test_a_vae_bounds_the_likelihood_and_samples_better_than_a_plain_autoencoder
     assert vae.frechet <= 0.6 * drawn
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_a_codebook_collapses_without_restarts_and_words_need_their_order(names: dict[str, Any], seed: int) -> None:
     measured, found, _ = names["vq_experiment"](seed)
     alone, by_prior = (found[f"VQ-VAE, {how}"] for how in ("each word by itself", "next-word prior"))

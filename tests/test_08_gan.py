@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, special, stats
 from scipy.spatial import distance
+from seeds import fresh_seeds
 
 from dlcourse_utils import metrics
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E14", "E16", "E30"}
@@ -96,7 +95,7 @@ def test_the_saturating_loss_starves_the_generator(names: dict[str, Any]) -> Non
     assert slopes["sat"].tolist() == pytest.approx([-1e-4, -0.5], abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_the_coin_gan_fails_in_some_seeds_until_it_is_regularised(names: dict[str, Any], seed: int) -> None:
     coins = names["coin_experiment"](seed)
     assert sum(off > 0.1 for off in coins["plain"]["off"]) >= 1
@@ -104,7 +103,7 @@ def test_the_coin_gan_fails_in_some_seeds_until_it_is_regularised(names: dict[st
     assert max(coins["R1, γ = 1"]["unsure"]) <= 0.05
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_the_digits_gan_collapses_without_r1_and_not_with_it(names: dict[str, Any], seed: int) -> None:
     digits = names["digits"]
     collapsed, _ = names["draw_images"](names["train_gan"](seed, 0.0))
@@ -117,7 +116,7 @@ def test_the_digits_gan_collapses_without_r1_and_not_with_it(names: dict[str, An
     assert penalised.nearest >= 0.95 * real.nearest
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_the_conditional_gan_makes_what_it_is_asked_for(names: dict[str, Any], seed: int) -> None:
     judged = names["cgan_quality"](seed)
     real = metrics.quality(names["digits"].x_test, real=names["digits"].x_train)

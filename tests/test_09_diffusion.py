@@ -11,10 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import fresh_seeds
 
 from dlcourse_utils.instructor import course, runner
-
-FRESH = (101, 202, 303)
 
 #: Errata of the inventory that this lecture has to treat.
 ERRATA = {"E15"}
@@ -90,7 +89,7 @@ def test_the_exact_minimiser_is_a_mean_over_the_data(names: dict[str, Any]) -> N
 # --- the experiments' bands, as the notebook states them ---
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_one_step_collapses_where_ancestral_sampling_reaches_the_floor(names: dict[str, Any], seed: int) -> None:
     distance, points = names["onestep_experiment"](seed)
     assert distance["data"] <= 0.35
@@ -101,7 +100,7 @@ def test_one_step_collapses_where_ancestral_sampling_reaches_the_floor(names: di
     assert points["one step, as in the lecture"].std() <= 0.02
 
 
-@pytest.mark.parametrize("seed", FRESH)
+@fresh_seeds
 def test_digits_on_demand_and_what_it_takes(names: dict[str, Any], seed: int) -> None:
     found, _ = names["digits_experiment"](seed)
     guided, plain, loud = (found[f"ancestral, {name}"] for name in ("w = 1.5", "no guidance (w = 1)", "w = 4"))

@@ -120,6 +120,27 @@ def test_folder_that_refuses_a_file_is_wrong(tmp_path, monkeypatch):
     assert "Permission denied" in found.what
 
 
+def test_each_wall_of_the_sandbox_is_told_and_one_that_does_not_hold_is_wrong(monkeypatch):
+    monkeypatch.setattr(doctor, "_probe", lambda code: {"no network": True, "no rights": False})
+    held, fallen = doctor.check_walls()
+    assert held.ok
+    assert held.what == "sandbox: no network"
+    assert not fallen.ok
+    assert "submissions that you trust" in fallen.cure
+
+
+def test_missing_sandbox_is_wrong_and_the_cure_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = doctor.check_walls()
+    assert not found.ok
+    assert "Install bubblewrap" in found.cure
+
+
+def test_students_are_told_of_no_sandbox(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlcourse_utils.instructor", None)
+    assert list(doctor.check_walls()) == []
+
+
 def test_command_says_ok_for_this_environment_without_the_instructor_part(tmp_path):
     code = "import sys; sys.modules['dlcourse_utils.instructor'] = None; import runpy; runpy.run_module('dlcourse_utils.doctor', run_name='__main__')"
     root = Path(__file__).parents[1]

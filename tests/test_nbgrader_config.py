@@ -1,4 +1,4 @@
-"""What the one nbgrader configuration and our two preprocessors do to a submission and to its feedback."""
+"""What the one nbgrader configuration does to a submission and to its feedback."""
 
 from __future__ import annotations
 
@@ -19,34 +19,16 @@ from nbgrader.coursedir import CourseDirectory
 
 from dlcourse_utils.instructor.assign import load_config, source_notebook
 from dlcourse_utils.instructor.course import Lecture
-from dlcourse_utils.instructor.preprocessors import SKIP, HideTests, RunOnlyWhatIsGraded
+from dlcourse_utils.instructor.engine.notes import REMARKS
+from dlcourse_utils.instructor.preprocessors import HideTests
 from dlcourse_utils.instructor.regions import HIDDEN_TESTS, MARK_SCHEME, SECRET, split
 
 CLEVER = "def mean(numbers):\n    return 3.0"
 
 
-def cell(grade_id: str, source: str = "x = 1", *, grade: bool = False, solution: bool = False, tags: list[str] | None = None) -> NotebookNode:
+def cell(grade_id: str, source: str, *, grade: bool = False, solution: bool = False) -> NotebookNode:
     nbgrader = {"grade_id": grade_id, "grade": grade, "solution": solution, "locked": not solution, "task": False, "schema_version": 3}
-    return new_code_cell(source, metadata={"nbgrader": nbgrader} | ({"tags": tags} if tags else {}))
-
-
-@pytest.mark.parametrize(
-    ("submitted", "skipped"),
-    [
-        (cell("test-mean", grade=True, tags=["skip-execution", "raises-exception"]), False),
-        (cell("mean", solution=True, tags=["skip-execution"]), False),
-        (cell("setup", tags=["hide-input"]), False),
-        (cell("figure-row"), True),
-        (cell("experiment-table", tags=["nbval-ignore-output"]), True),
-        (cell("widget-third"), True),
-        (cell("figure-test", grade=True), False),
-        (new_code_cell("mine = 1", metadata={"tags": ["skip-execution"]}), False),
-    ],
-)
-def test_only_cells_that_show_things_are_skipped_and_no_tag_of_a_student_counts(submitted: NotebookNode, skipped: bool) -> None:
-    kept, _ = RunOnlyWhatIsGraded().preprocess_cell(submitted, {}, 0)
-    assert kept.metadata.get("tags", []) == ([SKIP] if skipped else [])
-    assert kept.source, "feedback still shows what the cell was"
+    return new_code_cell(source, metadata={"nbgrader": nbgrader})
 
 
 def test_feedback_holds_no_hidden_test_and_quotes_no_code_of_a_test_cell() -> None:
@@ -94,6 +76,7 @@ def test_a_submission_with_deleted_split_and_changed_cells_is_graded_for_what_it
     """The real loop on one submission: release, autograde, feedback."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # nbgrader calls alembic from it
     monkeypatch.delenv("DLCOURSE_COURSE", raising=False)
+    monkeypatch.setenv("DLCOURSE_SANDBOX", "auto")
     lecture = Lecture(minicourse.write(tmp_path), minicourse.NAME)
     lecture.source.with_suffix(".ipynb").write_bytes(source_notebook(lecture))
     config = load_config(tmp_path)
@@ -125,12 +108,17 @@ def test_a_submission_with_deleted_split_and_changed_cells_is_graded_for_what_it
     for other in (untouched, answered):
         shutil.copytree(course / "release" / minicourse.NAME, other)
     answer = nbformat.read(answered / f"{minicourse.NAME}.ipynb", as_version=4)
-    next(c for c in answer.cells if c.id == "written")["source"] = "Because of outliers."
+    next(c for c in answer.cells if c.id == "written")["source"] = "Because of outliers. <script>boo()</script> [x](javascript:boo())"
+    next(c for c in answer.cells if c.id == "mean")["source"] = "from IPython.display import HTML, display\ndisplay(HTML('<b onclick=boo()>x</b>'))"
     nbformat.write(answer, answered / f"{minicourse.NAME}.ipynb")
 
     run(Autograde)
     graded = course / "autograded" / "ada" / minicourse.NAME
-    assert [path.name for path in graded.iterdir()] == [f"{minicourse.NAME}.ipynb"], "no source and no cases beside what a student's code can read"
+    assert {path.name for path in graded.iterdir()} == {f"{minicourse.NAME}.ipynb", REMARKS}, "no source and no cases beside it"
+    told = (graded / REMARKS).read_text(encoding="utf-8")
+    assert "'setup' was deleted; it was put back." in told
+    assert "labelled 'figure-unknown', which was never released" in told
+    assert not (course / "autograded" / "answered" / minicourse.NAME / REMARKS).exists(), "an ordinary submission is not remarked on"
     with Gradebook(config.CourseDirectory.db_url) as gradebook:
         scores = {grade.name: grade.auto_score for grade in gradebook.find_submission(minicourse.NAME, "ada").notebooks[0].grades}
         to_mark = {
@@ -149,5 +137,9 @@ def test_a_submission_with_deleted_split_and_changed_cells_is_graded_for_what_it
     page = (course / "feedback" / "ada" / minicourse.NAME / f"{minicourse.NAME}.html").read_text(encoding="utf-8")
     assert "1 of 4 points" in page
     assert "moves with its numbers" in page, "what failed is told"
+    theirs = (course / "feedback" / "answered" / minicourse.NAME / f"{minicourse.NAME}.html").read_text(encoding="utf-8")
+    assert "Because of outliers." in theirs
+    for active in ("<script>boo", 'href="javascript', "<b onclick"):
+        assert active not in theirs, "no HTML or script of a student's runs"
     for secret in ("hidden_row", "stretched_row", "HIDDEN TESTS", "MARK SCHEME", "outliers"):
         assert secret not in page

@@ -1,109 +1,68 @@
-"""``dlcourse autograde``: grade what was collected, one submission after another, whatever is among it.
+"""``dlcourse autograde``: grade what was collected, whatever is among it, and say in words what was odd.
 
-Each file is looked at before nbgrader sees it. One that cannot be graded gives its student a row with 0 points and a note, and nobody else notices.
+A file that cannot be read gives its student a row with 0 points and a note, and nobody else notices.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import MissingEntry
+from nbgrader.utils import determine_grade
 from tqdm import tqdm
 
 from dlcourse_utils.instructor import course
 from dlcourse_utils.instructor.classroom import Classroom, StepError, private_environment, table
 from dlcourse_utils.instructor.course import CourseError, Lecture, grade_id, role
+from dlcourse_utils.instructor.engine.admit import tidy
+from dlcourse_utils.instructor.engine.execute import no_sandbox
+from dlcourse_utils.instructor.engine.notes import Notes
 
 #: What nbgrader keeps beside a submission's notebook: when it was made, and what feedback is addressed by.
 _PAPERS = ("timestamp.txt", "submission_secret.txt")
 _UNGRADED = "dlcourse-ungraded"
 
 
-class SubmissionError(CourseError):
-    """A submission that cannot be graded; the message names the file and the cure."""
-
-
 @dataclass(frozen=True)
 class Grade:
-    """What one student got: points by exercise id, and what there is to say about the file. ``graded`` is False where it could not be graded."""
+    """What one student got: points by exercise id, and what there is to say about the file. ``graded`` is False where it could not be read.
+    ``seconds`` are those that each cell took when it was run, by grade_id.
+    """
 
     student: str
     points: Mapping[str, float]
     note: str = ""
     graded: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def total(self) -> float:
         return sum(self.points.values())
 
 
-def read_submission(path: Path, lecture: Lecture) -> NotebookNode:
-    """The notebook that a student handed in.
-
-    Raises:
-        SubmissionError: it is missing, empty, cut off, no notebook, or another notebook.
-    """
-    again = "Ask for it again, saved in JupyterLab before it is submitted."
-    if not path.is_file():
-        others = sorted(other.name for other in path.parent.glob("*.ipynb"))
-        if others:
-            raise SubmissionError(f"{path}: not there, but there is {', '.join(others)}. Rename the right one to {path.name} and grade again.")
-        raise SubmissionError(f"{path}: the notebook is missing. {again}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise SubmissionError(f"{path}: not a notebook, but some other kind of file. {again}") from None
-    if not text.strip():
-        raise SubmissionError(f"{path}: the file is empty. {again}")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError:
-        if text.lstrip().startswith("{") and not text.rstrip().endswith("}"):
-            raise SubmissionError(f"{path}: the file ends in the middle. {again}") from None
-        raise SubmissionError(f"{path}: not a notebook (no JSON). {again}") from None
-    try:
-        if not isinstance(content, dict) or "nbformat" not in content:
-            raise ValueError
-        notebook: NotebookNode = nbformat.reads(text, as_version=4)
-        ids = _ids_in(notebook)
-    except Exception:  # whatever a file of a strange shape makes nbformat stumble over
-        raise SubmissionError(f"{path}: not a notebook (JSON of another kind). {again}") from None
-    known = {name for exercise in lecture.exercises for name in (exercise.id, *exercise.test_ids)}
-    if not ids & known:
-        raise SubmissionError(f"{path}: another notebook; it has none of the exercises of {lecture.name}. Ask for the right one.")
-    return notebook
-
-
-def remarks(notebook: NotebookNode, lecture: Lecture) -> str:
-    """What the instructor should know about a submission that can be graded: answers that were deleted. Other cells are put back."""
-    lost = [exercise.id for exercise in lecture.exercises if exercise.id not in _ids_in(notebook)]
-    names = ", ".join(f"'{name}'" for name in lost)
-    return f"no answer cell for {names}; graded as left blank" if lost else ""
-
-
-def _ids_in(notebook: NotebookNode) -> set[str]:
-    """The grade_ids of a notebook that may hold anything in their place."""
-    found = [cell.metadata.get("nbgrader") for cell in notebook.cells]
-    return {meta["grade_id"] for meta in found if isinstance(meta, dict) and isinstance(meta.get("grade_id"), str)}
-
-
 class Grader:
     """Grades the submissions of one lecture.
 
     Raises:
-        CourseError: the gradebook does not know the lecture, or knows other points for it.
+        CourseError: the gradebook does not know the lecture, or knows other points for it; or there is no sandbox.
     """
 
     def __init__(self, classroom: Classroom, lecture: Lecture) -> None:
         self.classroom = classroom
         self.lecture = lecture
+        if classroom.sandbox == "on" and no_sandbox():
+            raise CourseError(no_sandbox())
         cure = f"Run 'nbgrader generate_assignment {lecture.name} --force' in {classroom.folder}, or use the formgrader's button, and release it again."
         with classroom.gradebook() as gradebook:
             try:
@@ -113,21 +72,36 @@ class Grader:
         written = {grade_id(cell): float(cell.metadata.nbgrader["points"]) for cell in lecture.notebook.cells if role(cell) in ("test", "written")}
         if entered != written:
             raise CourseError(f"{lecture.name}: the gradebook in {classroom.folder} holds an older version of this assignment. {cure}")
+        self._released = classroom.released(lecture)
+
+    def run(self, student: str) -> dict[str, float]:
+        """Run a submission, so that grading it will find the results; the gradebook is not touched. Several threads may do this at once.
+
+        Returns:
+            The points that it would get, by exercise id.
+        """
+        tidy(self.classroom.path("submitted", self.lecture, student), self.lecture.name)
+        notebook = self.classroom.executed(self.lecture, student, self._released)
+        scores = {str(grade_id(cell)): float(determine_grade(cell)[0]) for cell in notebook.cells if role(cell) == "test"}
+        return self._by_exercise(scores)
 
     def grade(self, student: str, *, force: bool = False) -> Grade:
         """Grade one submission, unless it is graded already and ``force`` is not set. Never fails because of what was handed in."""
-        path = self.classroom.path("submitted", self.lecture, student) / f"{self.lecture.name}.ipynb"
+        path = tidy(self.classroom.path("submitted", self.lecture, student), self.lecture.name)
         try:
-            note = remarks(read_submission(path, self.lecture), self.lecture)
-            if force or not self._finished(student):
+            if force or not self.finished(student):
                 self.classroom.autograde(self.lecture, student)
         except StepError as error:
             return self._give_nothing(student, f"{path}: nbgrader could not grade it ({error}). {self.classroom.log} says more; mend the file and grade again.")
-        except SubmissionError as error:
-            return self._give_nothing(student, str(error))
-        return Grade(student, self._points(student), f"{path}: {note}" if note else "")
+        notes = Notes.of(self._graded(student))
+        note = " ".join(remark.text for remark in notes.remarks)
+        return Grade(student, self.points(student), f"{path}: {note}" if note else "", notes.readable, notes.seconds)
 
-    def _finished(self, student: str) -> bool:
+    def _graded(self, student: str) -> NotebookNode:
+        notebook: NotebookNode = nbformat.read(self.classroom.path("autograded", self.lecture, student) / f"{self.lecture.name}.ipynb", as_version=4)
+        return notebook
+
+    def finished(self, student: str) -> bool:
         """Whether the submission that lies there was graded to the end.
 
         nbgrader writes the notebook before it runs it, and once more when the scores are in the gradebook: only in the second are cells numbered.
@@ -136,7 +110,7 @@ class Grader:
         submitted, graded = (self.classroom.path(step, self.lecture, student) for step in ("submitted", "autograded"))
         name = f"{self.lecture.name}.ipynb"
         try:
-            notebook = nbformat.read(graded / name, as_version=4)
+            notebook = self._graded(student)
             same = all(_bytes(submitted / paper) == _bytes(graded / paper) for paper in _PAPERS)
             newer = (submitted / name).stat().st_mtime > (graded / name).stat().st_mtime
         except Exception:  # missing, or cut off by whatever ended the last run
@@ -144,10 +118,17 @@ class Grader:
         ran = any(cell.get("execution_count") for cell in notebook.cells)
         return ran and same and not newer
 
-    def _points(self, student: str) -> dict[str, float]:
+    def points(self, student: str) -> dict[str, float]:
+        """What the gradebook has for a student, by exercise id; empty where it has nothing."""
         with self.classroom.gradebook() as gradebook:
-            submission = gradebook.find_submission_notebook(self.lecture.name, self.lecture.name, student)
+            try:
+                submission = gradebook.find_submission_notebook(self.lecture.name, self.lecture.name, student)
+            except MissingEntry:
+                return {}
             scores = {grade.name: float(grade.score or 0.0) for grade in submission.grades}
+        return self._by_exercise(scores)
+
+    def _by_exercise(self, scores: Mapping[str, float]) -> dict[str, float]:
         return {exercise.id: sum(scores[test] for test in exercise.test_ids) for exercise in self.lecture.exercises}
 
     def _give_nothing(self, student: str, note: str) -> Grade:
@@ -185,20 +166,67 @@ def _bytes(path: Path) -> bytes:
 
 
 def grade_all(
-    classroom: Classroom, lecture: Lecture, students: Sequence[str], *, force: bool = False, on_grade: Callable[[Grade], object] = lambda grade: None
+    classroom: Classroom,
+    lecture: Lecture,
+    students: Sequence[str],
+    *,
+    force: bool = False,
+    workers: int = 1,
+    on_grade: Callable[[Grade], object] = lambda grade: None,
 ) -> list[Grade]:
-    """Grade the submissions of these students, in order. ``on_grade`` is called after each, to move a progress bar.
+    """Grade the submissions of these students. ``workers`` of them are run at a time; only this thread writes to the gradebook.
+
+    What a killed run had finished is not run again, and what it had not is graded by the next. ``on_grade`` is called after each, to move a
+    progress bar.
 
     Raises:
-        CourseError: the gradebook does not know the lecture.
+        CourseError: the gradebook does not know the lecture, or there is no sandbox.
     """
-    grades = []
     with private_environment():
         grader = Grader(classroom, lecture)
-        for student in students:
-            grades.append(grader.grade(student, force=force))
-            on_grade(grades[-1])
-    return grades
+        with _ahead(grader, [student for student in students if force or not grader.finished(student)], workers) as running:
+            grades = {}
+            finished = [student for student in students if student not in running.values()]
+            for student in chain(finished, _as_they_end(running)):
+                grades[student] = grader.grade(student, force=force)
+                on_grade(grades[student])
+    return [grades[student] for student in students]
+
+
+def differences(
+    classroom: Classroom, lecture: Lecture, students: Sequence[str], *, workers: int = 1, on_student: Callable[[str], object] = lambda student: None
+) -> list[dict[str, str]]:
+    """What grading again would change, as rows (student, exercise, now, then); nothing is written to the gradebook.
+
+    Raises:
+        CourseError: as for ``grade_all``, or a submission cannot be run.
+    """
+    rows = []
+    with private_environment():
+        grader = Grader(classroom, lecture)
+        with _ahead(grader, students, workers) as running:
+            for future in as_completed(running):
+                student, then = running[future], future.result()
+                now = grader.points(student)
+                changed = [name for name in then if now.get(name) != then[name]]
+                rows += [{"student": student, "exercise": name, "now": f"{now[name]:g}" if now else "none", "then": f"{then[name]:g}"} for name in changed]
+                on_student(student)
+    return sorted(rows, key=lambda row: students.index(row["student"]))
+
+
+@contextlib.contextmanager
+def _ahead(grader: Grader, students: Sequence[str], workers: int) -> Iterator[dict[Future[dict[str, float]], str]]:
+    """Run these students' submissions in threads of their own; yields future -> student. Leaving the block drops what has not begun."""
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield {pool.submit(grader.run, student): student for student in students}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _as_they_end(running: Mapping[Future[dict[str, float]], str]) -> Iterator[str]:
+    for future in as_completed(running):
+        yield running[future]  # whether it could be run or not: grading it will find the same cause, and note it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -208,7 +236,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--course", type=Path, metavar="DIR", help="the folder that holds the gradebook and what was collected (default: course/ of this checkout)"
     )
     parser.add_argument("--student", action="append", metavar="ID", help="grade this student only; may be given again")
-    parser.add_argument("--force", action="store_true", help="grade again what is graded already")
+    parser.add_argument("--force", action="store_true", help="grade again what is graded already; only what has changed since is run")
+    parser.add_argument("--dry-run", action="store_true", help="show what grading again would change, and write nothing")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many submissions to run at a time (default: one a core)")
+    parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="'off' only where every submission is trusted (default: on)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -217,7 +248,7 @@ def run(args: argparse.Namespace) -> int:
     if args.course and args.course.resolve() not in (root, root / "course"):
         raise CourseError(f"{args.course}: no course. Name a folder called course, with nbgrader_config.py and source/ in it.")
     (lecture,) = course.lectures(root, [args.name])
-    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log")
+    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log", sandbox=args.sandbox)
     handed_in = classroom.handed_in(lecture)
     students = args.student or handed_in
     for student in students:
@@ -226,8 +257,15 @@ def run(args: argparse.Namespace) -> int:
     if not students:
         raise CourseError(f"{classroom.folder / 'submitted'}: nobody has handed in {lecture.name} there. Collect it first.")
     with tqdm(total=len(students), desc=lecture.name, unit="submission") as bar:
-        grades = grade_all(classroom, lecture, students, force=args.force, on_grade=lambda grade: bar.update())
-    print(table(["student", *(exercise.id for exercise in lecture.exercises), "total"], [_row(grade) for grade in grades]))
+        if args.dry_run:
+            rows = differences(classroom, lecture, students, workers=args.workers, on_student=lambda student: bar.update())
+        else:
+            grades = grade_all(classroom, lecture, students, force=args.force, workers=args.workers, on_grade=lambda grade: bar.update())
+    if args.dry_run:
+        print(table(["student", "exercise", "now", "then"], rows, left=2) if rows else "Grading again would change nothing.")
+        return 0
+    print(table(["student", *(exercise.id for exercise in lecture.exercises), "total", "seconds"], [_row(grade) for grade in grades]))
+    print(_times(lecture, grades))
     for grade in grades:
         if grade.note:
             print(f"\n{grade.student}: {grade.note}")
@@ -238,4 +276,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(grade: Grade) -> dict[str, str]:
     points = {name: f"{value:g}" for name, value in grade.points.items()}
-    return {"student": grade.student, **points, "total": f"{grade.total:g}"}
+    return {"student": grade.student, **points, "total": f"{grade.total:g}", "seconds": f"{sum(grade.seconds.values()):.1f}"}
+
+
+def _times(lecture: Lecture, grades: Sequence[Grade]) -> str:
+    """The median seconds of each exercise's tests, to see which is slow."""
+    medians = []
+    for exercise in lecture.exercises:
+        took = [sum(grade.seconds[test] for test in exercise.test_ids) for grade in grades if grade.seconds]
+        medians += [f"{exercise.id} {statistics.median(took):.2f}"] if took else []
+    return f"\nSeconds of the tests, in the middle: {', '.join(medians) or 'none was run'}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from nbformat import NotebookNode
 from nbformat.warnings import MissingIDFieldWarning
 from nbgrader.api import Gradebook
 from nbgrader.auth import Authenticator
@@ -27,6 +29,10 @@ from traitlets.config import Config
 
 from dlcourse_utils.instructor.assign import load_config
 from dlcourse_utils.instructor.course import CourseError, Lecture
+from dlcourse_utils.instructor.engine.collect import Collect
+from dlcourse_utils.instructor.engine.execute import Execute
+from dlcourse_utils.instructor.engine.released import Released, released
+from dlcourse_utils.instructor.preprocessors import prepare
 
 #: The last line of a traceback, as nbgrader puts it into its log.
 _RAISED = re.compile(r"^ *(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Entry|Exit)(?:: .*)?)$", re.MULTILINE)
@@ -43,18 +49,23 @@ class Classroom:
         root: the folder that holds ``course/`` with ``nbgrader_config.py`` in it.
         exchange: the folder through which students and instructor pass files; nbgrader's default without it.
         log: file to which all that nbgrader has to say is appended.
+        sandbox: "on", "off", or "auto", which does without where there is none: for submissions of one's own.
+        cell_seconds: how long a cell may run while it is graded; 0 for what the course's settings say.
 
     Raises:
         CourseError: there is no ``course/nbgrader_config.py``.
     """
 
-    def __init__(self, root: Path, *, log: Path, exchange: Path | None = None) -> None:
+    def __init__(self, root: Path, *, log: Path, exchange: Path | None = None, sandbox: str = "auto", cell_seconds: int = 0) -> None:
         self.root = root
         self.folder = root / "course"
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._config = load_config(root)
-        self._config.Execute.extra_arguments = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=ERROR"]
+        self.sandbox = self._config.Execute.sandbox = sandbox
+        if cell_seconds:
+            self._config.Execute.timeout = cell_seconds
+        self._config.Execute.results = str(self.folder / "autograded" / ".results")
         self._config.CourseDirectory.root = str(self.folder)
         self._config.CourseDirectory.db_url = f"sqlite:///{(self.folder / 'gradebook.db').as_posix()}?timeout=60"
         if exchange is not None:
@@ -97,11 +108,29 @@ class Classroom:
 
     def collect(self, lecture: Lecture) -> None:
         """Take what was handed in out of the exchange; the newest of each student, whoever's user it runs as."""
-        self._start(exchange.ExchangeCollect, lecture, update=True, check_owner=False)
+        self._start(Collect, lecture, update=True, check_owner=False)
 
     def autograde(self, lecture: Lecture, student: str) -> None:
         """Grade one submission anew."""
-        self._start(Autograde, lecture, student, force=True)
+        self._start(Autograde, lecture, glob.escape(student), force=True)  # nbgrader takes it for a pattern
+
+    def released(self, lecture: Lecture) -> Released:
+        """The released notebook with what the gradebook knows of it.
+
+        Raises:
+            CourseError: it is missing, or another than the gradebook's.
+        """
+        return released(_CourseDirectory(config=self._config), lecture.name, lecture.name)
+
+    def executed(self, lecture: Lecture, student: str, template: Released) -> NotebookNode:
+        """What grading a submission runs, run; the gradebook is not touched. May be called from several threads at once.
+
+        Its results are kept, so that ``autograde`` does not run it again.
+        """
+        notebook, notes = prepare(self.path("submitted", lecture, student), lecture.name, template)
+        notes.write(notebook, {})
+        done: NotebookNode = Execute(config=self._config).preprocess(notebook, {})[0]
+        return done
 
     def generate_feedback(self, lecture: Lecture, student: str = "*") -> None:
         """Write the feedback pages."""

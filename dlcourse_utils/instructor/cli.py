@@ -15,6 +15,8 @@ COMMANDS = {
     "cases": ("dlcourse_utils.instructor.proof", "prove the graders with the right and the wrong answers in cases.py, and with mutants"),
     "release": ("dlcourse_utils.instructor.release", "make the zip that students get"),
     "autograde": ("dlcourse_utils.instructor.autograde", "grade what was handed in, one unreadable submission or not"),
+    "bench": ("dlcourse_utils.instructor.engine.bench", "measure what grading costs, by plain nbgrader and by the engine"),
+    "hostile": ("dlcourse_utils.instructor.engine.hostile", "grade submissions that attack or stumble, and compare with what they deserve"),
     "demo": ("dlcourse_utils.instructor.demo", "play a class through release, submit, collect, grade and feedback"),
     "lab": ("dlcourse_utils.instructor.lab", "open JupyterLab as a student or as the instructor"),
     "samples": ("dlcourse_utils.instructor.samples", "measure the generative models of lectures 07 to 09 at equal data"),

@@ -1,89 +1,74 @@
-"""Three steps of ours among nbgrader's: which cells a submission has, which of them are run, and what of a graded one is shown."""
+"""What of ours stands among nbgrader's steps: how a submission is read, rebuilt and saved, and what of a graded one is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
+import nbformat
+from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell
-from nbgrader.api import Gradebook
-from nbgrader.preprocessors import NbGraderPreprocessor, OverwriteCells
-from nbgrader.utils import compute_checksum
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 
 from dlcourse_utils.instructor import regions
-from dlcourse_utils.instructor.course import SHOWN_ONLY, role
+from dlcourse_utils.instructor.course import grade_id, role
+from dlcourse_utils.instructor.engine import admit, reading
+from dlcourse_utils.instructor.engine.notes import Notes, Remark
+from dlcourse_utils.instructor.engine.rebuild import rebuild
+from dlcourse_utils.instructor.engine.released import Released, released
 
-#: A cell with this tag is passed over by nbclient, and so by everything that executes notebooks for nbgrader.
-SKIP = "skip-execution"
+
+class AnyNotebook(NotebookExporter):
+    """Lets any file through to ``Rebuild``, which reads it by itself: nbgrader's reader gives up on what is not a valid notebook."""
+
+    def from_file(self, file_stream: TextIO, resources: dict[str, Any] | None = None, **kw: Any) -> tuple[NotebookNode, dict[str, Any]]:
+        try:
+            notebook = nbformat.read(file_stream, as_version=4)
+        except Exception:  # whatever a file of a strange shape makes nbformat stumble over
+            notebook = nbformat.v4.new_notebook()
+        convert: Callable[..., tuple[NotebookNode, dict[str, Any]]] = self.from_notebook_node
+        return convert(notebook, resources=resources, **kw)
 
 
-class RestoreCells(OverwriteCells):
-    """Give a submission the cells that were released, whatever became of them.
+class Rebuild(NbGraderPreprocessor):
+    """Put the released notebook with the student's answers in place of what was handed in. See ``engine.rebuild``.
 
-    Every released cell that is missing is put back, after the one it followed; each that is there gets its released nbgrader
-    metadata again; of one that is there twice, as JupyterLab's *Split Cell* makes it, the last counts; what was never
-    released loses its metadata. A written answer that was not touched is known by the text that was released.
-    nbgrader itself puts back graded cells only, and gives up on the whole submission when the cell before one of them
-    is gone too, or when a cell's metadata is not what it expects.
+    Raises:
+        CourseError: the released notebook is missing, or is not the one that the gradebook knows.
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        released = self._released(resources)
-        here: set[str] = set()
-        for cell in reversed(nb.cells):
-            meta = cell.metadata.pop("nbgrader", None)
-            name = meta.get("grade_id") if isinstance(meta, dict) else None
-            if isinstance(name, str) and name in released and name not in here:
-                here.add(name)
-                cell.metadata["nbgrader"] = released[name].metadata.nbgrader
-        place = 0
-        for name, cell in released.items():
-            if name in here:
-                place = next(i for i, there in enumerate(nb.cells) if there.metadata.get("nbgrader", {}).get("grade_id") == name) + 1
-            else:
-                self.log.warning("Cell '%s' was missing and is put back", name)
-                nb.cells.insert(place, cell)
-                place += 1
-        written = {name: compute_checksum(cell) for name, cell in released.items() if role(cell) == "written"}
-        nb, resources = super().preprocess(nb, resources)
-        for cell in nb.cells:
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name in written:  # nbgrader's own checksum is that of the source, mark scheme and all, and would never tell an untouched answer
-                cell.metadata.nbgrader["checksum"] = written[name]
-        return nb, resources
-
-    def _released(self, resources: dict[str, Any]) -> dict[str, NotebookNode]:
-        """The cells in the gradebook, in the released order, by grade_id."""
         known = resources["nbgrader"]
-        with Gradebook(known["db_url"]) as gradebook:
-            notebook = gradebook.find_notebook(known["notebook"], known["assignment"])
-            points = {cell.name: cell.max_score for cell in notebook.grade_cells}
-            answers = {cell.name for cell in notebook.solution_cells}
-            cells = {}
-            for cell in notebook.source_cells:
-                meta: dict[str, Any] = {"grade_id": cell.name, "grade": cell.name in points, "solution": cell.name in answers, "locked": cell.locked}
-                meta |= {"task": False, "schema_version": 3, "checksum": cell.checksum, "cell_type": cell.cell_type}
-                meta |= {"points": points[cell.name]} if cell.name in points else {}
-                new: Callable[..., NotebookNode] = new_code_cell if cell.cell_type == "code" else new_markdown_cell
-                source = "\n".join(regions.split(cell.source, regions.MARK_SCHEME)[0])
-                cells[str(cell.name)] = new(source, metadata={"nbgrader": meta})
-        return cells
+        template = released(self.parent.parent.coursedir, known["assignment"], known["notebook"])
+        notebook, notes = prepare(Path(resources["metadata"]["path"]), known["notebook"], template)
+        notes.write(notebook, resources)
+        return notebook, resources
 
 
-class RunOnlyWhatIsGraded(NbGraderPreprocessor):
-    """Leave out the cells that only show things, and let a submission's own tags decide nothing.
+def prepare(folder: Path, name: str, template: Released) -> tuple[NotebookNode, Notes]:
+    """The notebook to grade of the submission in a tidied folder, and what there is to say about it."""
+    submission = reading.read(folder / f"{name}.ipynb")
+    notebook, remarks = rebuild(template, submission)
+    return notebook, Notes([*remarks, *map(Remark, admit.oddities(folder, name))], readable=not submission.trouble)
 
-    A student's tag ``skip-execution`` on a test cell would keep it from running, and nbgrader gives full marks to a test
-    that printed nothing; ``raises-exception`` changes what stops a run. Figures, experiments and widgets are what takes
-    long in a notebook, and no test needs them.
-    """
 
-    def preprocess_cell(self, cell: NotebookNode, resources: dict[str, Any], index: int) -> tuple[NotebookNode, dict[str, Any]]:
-        cell.metadata.pop("tags", None)
-        if role(cell) in SHOWN_ONLY:
-            cell.metadata["tags"] = [SKIP]
-        return cell, resources
+class SaveGrades(SaveAutoGrades):
+    """nbgrader's, with what was odd about an answer as the comment on it."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        self._notes = Notes.of(nb)
+        result: tuple[NotebookNode, dict[str, Any]] = super().preprocess(nb, resources)
+        return result
+
+    def _add_comment(self, cell: NotebookNode, resources: dict[str, Any]) -> None:
+        super()._add_comment(cell, resources)
+        name = str(grade_id(cell))
+        text = self._notes.about(name)
+        if text:
+            comment = self.gradebook.find_comment(name, self.notebook_id, self.assignment_id, self.student_id)
+            comment.auto_comment = text
+            self.gradebook.db.commit()
 
 
 class HideTests(NbGraderPreprocessor):

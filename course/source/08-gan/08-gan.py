@@ -1625,7 +1625,7 @@ def w1(x: Tensor, y: Tensor) -> Tensor:
     """
     ### BEGIN SOLUTION
     ends = torch.cat([x, y]).sort().values
-    below = [torch.searchsorted(t.sort().values, ends[:-1].contiguous(), right=True) / len(t) for t in (x, y)]
+    below = [torch.searchsorted(t.sort().values, ends[:-1].contiguous(), right=True).to(x.dtype) / len(t) for t in (x, y)]
     return ((below[0] - below[1]).abs() * ends.diff()).sum()
     ### END SOLUTION
 

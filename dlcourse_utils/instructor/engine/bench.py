@@ -1,0 +1,192 @@
+"""``dlcourse bench grading``: the same class graded by plain nbgrader and by the engine, by turns, in wall time and CPU time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from dlcourse_utils.instructor import cases, course
+from dlcourse_utils.instructor.classroom import Classroom, environment, private_environment
+from dlcourse_utils.instructor.course import CourseError, Lecture, grade_id, role
+from dlcourse_utils.instructor.demo import set_up
+from dlcourse_utils.instructor.engine.execute import no_sandbox
+from dlcourse_utils.instructor.engine.rebuild import SKIP
+from dlcourse_utils.instructor.preprocessors import prepare
+
+#: What nbgrader needs to grade the course by its own means.
+_PLAIN = """\
+c = get_config()
+c.CourseDirectory.course_id = "dlcourse"
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "*.py"]
+c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Write your answer here, then delete this line.")'}
+c.ClearMarkScheme.enforce_metadata = False
+c.Execute.timeout = 120
+"""
+_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds a submission, in the middle of the rounds. ``floor_cpu_s`` are those of the student's cells and the tests alone."""
+
+    lecture: str
+    submissions: int
+    plain_s: float
+    engine_s: float
+    ratio: float
+    plain_cpu_s: float
+    engine_cpu_s: float
+    floor_cpu_s: float
+    sandbox: bool
+    machine: str
+
+
+def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *, sandbox: bool) -> Costs:
+    """Grade a class by turns.
+
+    Raises:
+        CourseError: a grader failed, or there are fewer submissions than rounds.
+    """
+    if submissions < _ROUNDS:
+        raise CourseError(f"{submissions} submissions are too few: there are {_ROUNDS} rounds.")
+    root = checkout / "build" / "bench"
+    rooms = {name: root / name for name in ("plain", "engine")}
+    students = [f"r{number % _ROUNDS}-{number:03}" for number in range(submissions)]
+    with private_environment():
+        for name, room in rooms.items():
+            (made,) = set_up(checkout, room, [lecture])
+            if name == "plain":
+                (room / "course" / "nbgrader_config.py").write_text(_PLAIN, encoding="utf-8")
+            Classroom(room, log=root / "log.txt").generate(made)
+            for student, text in zip(students, _answers(made), strict=False):
+                place = room / "course" / "submitted" / student / lecture.name
+                place.mkdir(parents=True)
+                (place / f"{lecture.name}.ipynb").write_text(text, encoding="utf-8")
+    took: dict[str, list[tuple[float, float]]] = {"plain": [], "engine": []}
+    wall = "on" if sandbox else "off"
+    with tqdm(total=2 * _ROUNDS + 1, desc=f"grade {submissions} of {lecture.name}", unit="round") as bar:
+        for number in range(_ROUNDS):
+            turn = [student for student in students if student.startswith(f"r{number}")]
+            chosen = [argument for student in turn for argument in ("--student", student)]
+            ours = ["-m", "dlcourse_utils.instructor.cli", "autograde", lecture.name, "--sandbox", wall, "--workers", str(workers)]
+            commands = {
+                "plain": ["-m", "nbgrader", "autograde", lecture.name, "--student", f"r{number}-*"],
+                "engine": [*ours, "--course", str(rooms["engine"] / "course"), *chosen],
+            }
+            for name, command in commands.items():
+                seconds, cpu = _timed(command, rooms[name] / "course", root)
+                took[name].append((seconds / len(turn), cpu / len(turn)))
+                bar.update()
+        floor = _floor(rooms["engine"], lecture, students)
+        bar.update()
+    plain, plain_cpu = (statistics.median(values) for values in zip(*took["plain"], strict=True))
+    engine, engine_cpu = (statistics.median(values) for values in zip(*took["engine"], strict=True))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return Costs(
+        lecture=lecture.name,
+        submissions=submissions,
+        plain_s=round(plain, 3),
+        engine_s=round(engine, 3),
+        ratio=round(plain / engine, 2),
+        plain_cpu_s=round(plain_cpu, 3),
+        engine_cpu_s=round(engine_cpu, 3),
+        floor_cpu_s=round(floor, 3),
+        sandbox=sandbox,
+        machine=machine,
+    )
+
+
+def _answers(lecture: Lecture) -> Iterator[str]:
+    """Notebooks as students hand them in, each a little different: all right, blank, and the cases one by one."""
+    path = lecture.root / "course" / "release" / lecture.name / f"{lecture.name}.ipynb"
+    solved = {str(grade_id(cell)): cell.source for cell in lecture.notebook.cells if role(cell) == "solution"}
+    known = [{}, *({case.exercise: case.code} for case in cases.parse(lecture.cases, list(solved)))]
+    for number, change in enumerate(cycle(known)):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if role(cell) == "solution" and not (number % len(known) == 1 and not change):
+                cell.source = f"{(solved | change)[str(grade_id(cell))]}\n# student {number}"
+        yield nbformat.writes(notebook)
+
+
+def _timed(arguments: Sequence[str], folder: Path, root: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a command and all that it started."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with (root / "log.txt").open("a") as log:
+        done = subprocess.run([sys.executable, *arguments], cwd=folder, env=os.environ | environment(root / "home"), stdout=log, stderr=log, check=False)
+    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in (0, 1):
+        raise CourseError(f"{' '.join(arguments[:3])} ended with status {done.returncode}; {root / 'log.txt'} says why.")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _floor(room: Path, lecture: Lecture, students: Sequence[str]) -> float:
+    """CPU seconds a submission of what must be run, in one interpreter that has its imports done."""
+    (made,) = course.lectures(room, [lecture.name])
+    released = Classroom(room, log=room / "log.txt").released(made)
+    notebooks = []
+    for student in students:
+        notebook, _ = prepare(room / "course" / "submitted" / student / lecture.name, lecture.name, released)
+        notebooks.append([cell.source for cell in notebook.cells if cell.cell_type == "code" and SKIP not in cell.metadata.get("tags", [])])
+    code = "from dlcourse_utils.instructor.engine.bench import run_bare; run_bare()"
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(notebooks), capture_output=True, text=True, check=True, cwd=room)
+    return float(done.stdout.splitlines()[-1]) / len(students)
+
+
+def run_bare() -> None:
+    """Run notebooks (a JSON list of lists of sources, on standard input) one after another; print the CPU seconds."""
+    import importlib
+
+    from dlcourse_utils.instructor.warm import WARM_IMPORTS, Shell
+
+    notebooks = json.load(sys.stdin)
+    for name in WARM_IMPORTS:
+        importlib.import_module(name)
+    out, shell = sys.stdout, Shell.instance()
+    started = time.process_time()
+    for cells in notebooks:
+        for source in cells:
+            shell.run(source)
+        shell.reset()  # type: ignore[no-untyped-call]
+    print(time.process_time() - started, file=out)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dlcourse bench``."""
+    parser.add_argument("what", choices=["grading"], help="what to measure")
+    parser.add_argument("--lecture", default="01", help="the lecture to grade (default: 01)")
+    parser.add_argument("--submissions", type=int, default=20, metavar="N", help="how many (default: 20)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many the engine runs at a time (default: one a core)")
+    parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="whether the engine's kernels are walled (default: on)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    if args.sandbox == "on" and no_sandbox():
+        raise CourseError(no_sandbox())
+    checkout = course.find_root()
+    (lecture,) = course.lectures(checkout, [args.lecture])
+    costs = compare(checkout, lecture, args.submissions, args.workers, sandbox=args.sandbox == "on")
+    beyond = costs.engine_cpu_s - costs.floor_cpu_s
+    print(f"{costs.submissions} submissions of {costs.lecture}, seconds each, on {costs.machine}")
+    print(f"plain nbgrader   {costs.plain_s:6.2f} wall   {costs.plain_cpu_s:6.2f} CPU")
+    print(f"engine           {costs.engine_s:6.2f} wall   {costs.engine_cpu_s:6.2f} CPU   {costs.ratio:.1f} times as fast")
+    print(f"cells alone                     {costs.floor_cpu_s:6.2f} CPU   {beyond / costs.plain_cpu_s:.0%} of plain's CPU on top of them")
+    if args.json:
+        args.json.write_text(json.dumps(asdict(costs), indent=2) + "\n", encoding="utf-8")
+    return 0

@@ -1,0 +1,194 @@
+"""Warm, walled kernels as jupyter_client sees them: an ordinary kernel provisioner, and the server it gets its kernels from."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+import dlcourse_utils
+from dlcourse_utils.instructor.course import CourseError
+from dlcourse_utils.instructor.engine.sandbox import Limits
+from dlcourse_utils.instructor.engine.server import Order
+
+#: A larger message from a kernel closes its connection, before it fills our memory.
+_MOST_MESSAGE = 32 * 2**20
+_PORTS = {name: number for number, name in enumerate(("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port"), start=1)}
+#: What a kernel finds in its environment besides folders of its own.
+_HANDED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "DLCOURSE_SEED")
+
+
+class Server:
+    """The process that forks kernels; it starts at the first one and ends with this process.
+
+    Kernels may be asked for from several threads.
+    """
+
+    _one: Server | None = None
+    _lock = threading.Lock()
+
+    @classmethod
+    def instance(cls) -> Server:
+        """The one of this process, started anew when it has ended."""
+        with cls._lock:
+            if cls._one is None or cls._one._process.poll() is not None:
+                cls._one = cls()
+                atexit.register(cls._one.close)
+            return cls._one
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="dlcourse-grading-")
+        self._path = str(Path(self._folder.name, "server"))
+        package = str(Path(dlcourse_utils.__file__).parents[1])
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        places = dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), self._folder.name)
+        paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        backend = "module://matplotlib_inline.backend_inline"  # read when matplotlib is imported
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self._path)
+            listening.listen(64)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dlcourse_utils.instructor.engine.server", str(listening.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[listening.fileno()],
+                cwd=self._folder.name,
+                env=os.environ | one | places | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", "MPLBACKEND": backend},
+                start_new_session=True,
+            )
+
+    def connect(self) -> socket.socket:
+        """A connection for one kernel. It is answered when the imports are done, the first time after seconds."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._path)
+        return connection
+
+    def close(self) -> None:
+        """End the server and every kernel that it forked."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+class Warm(KernelProvisionerBase):
+    """A kernel forked from the warm server, behind the sandbox's wall unless ``walled`` is False.
+
+    Raises:
+        CourseError: the kernel cannot be started, as where no sandbox can be had.
+    """
+
+    walled = True
+    limits = Limits()
+    _info: dict[str, Any]
+    _connection: socket.socket | None = None
+    _status: int | None = None
+    _received = b""
+
+    @property
+    def has_process(self) -> bool:
+        return self._connection is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        assert self.parent is not None
+        session = self.parent.session
+        self._info = {"transport": "ipc", "key": session.key.decode(), "signature_scheme": session.signature_scheme, **_PORTS}
+        return await super().pre_launch(cmd=kwargs.pop("extra_arguments", []), **kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        environment = {name: os.environ[name] for name in _HANDED_ON if name in os.environ} | {"OMP_NUM_THREADS": "1", "NBGRADER_EXECUTION": "autograde"}
+        order = Order(list(cmd), self._info, environment, self.walled, vars(self.limits))
+        connection = Server.instance().connect()
+        connection.sendall(order.line())
+        connection.setblocking(False)
+        self._connection, self._status, self._received = connection, None, b""
+        while b"\n" not in self._received:
+            await self.poll()
+            if self._status is not None:
+                raise CourseError("The grading kernel's server ended before it answered; its error is above.")
+            await asyncio.sleep(0.002)
+        line, _, self._received = self._received.partition(b"\n")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise CourseError(answer["error"])
+        info = self._info | {"ip": f"{answer['root']}/kernel", "key": self._info["key"].encode()}
+        while not all(os.path.exists(f"{info['ip']}-{port}") for port in _PORTS.values()):
+            if await self.poll() is not None:
+                raise CourseError("The grading kernel ended while it started.")
+            await asyncio.sleep(0.002)
+        return info
+
+    async def poll(self) -> int | None:
+        """None while the kernel runs, else its status; -1 where its keeper could not say."""
+        if self._connection is not None and self._status is None:
+            with contextlib.suppress(BlockingIOError):
+                data = self._connection.recv(1 << 16)
+                self._received += data
+                lines = [json.loads(line) for line in self._received.split(b"\n")[:-1]]
+                ended = [line["status"] for line in lines if "status" in line]
+                self._status = ended[0] if ended else -1 if not data else None
+        return self._status
+
+    async def wait(self) -> int | None:
+        while await self.poll() is None:
+            await asyncio.sleep(0.01)
+        return self._status
+
+    async def kill(self, restart: bool = False) -> None:
+        """Close the connection; the keeper ends the kernel and all that it started."""
+        if self._connection is not None:
+            self._connection.shutdown(socket.SHUT_WR)
+            self._connection.setblocking(True)
+            self._connection.settimeout(5.0)
+            with contextlib.suppress(OSError):
+                while self._connection.recv(1 << 16):
+                    pass  # until the keeper has closed its side: then nothing runs any more
+            self._connection.close()
+            self._connection, self._status = None, -1
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.kill(restart)
+
+    async def send_signal(self, signum: int) -> None:
+        """No signal reaches behind the wall; interrupts go as messages."""
+
+    async def cleanup(self, restart: bool = False) -> None:
+        await self.kill(restart)
+
+
+class _Specs(KernelSpecManager):
+    """The one kernel specification that grading needs; it lies in no folder."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(display_name="Grading", language="python", interrupt_mode="message")
+
+
+@functools.cache
+def _context() -> zmq.asyncio.Context:
+    context = zmq.asyncio.Context()
+    context.setsockopt(zmq.MAXMSGSIZE, _MOST_MESSAGE)
+    return context
+
+
+def manager(*, walled: bool, limits: Limits) -> AsyncKernelManager:
+    """A kernel manager whose kernel will be a warm one."""
+    found = AsyncKernelManager(kernel_spec_manager=_Specs(), kernel_name="grading", context=_context(), transport="ipc", kernel_id="grading")
+    found.provisioner = Warm(kernel_id="grading", kernel_spec=found.kernel_spec, parent=found)
+    found.provisioner.walled, found.provisioner.limits = walled, limits
+    return found

@@ -1,0 +1,164 @@
+"""The warm interpreter of the grading engine: it has the imports done and forks a kernel for each notebook.
+
+``provisioner.Warm`` starts it and connects to its socket once a kernel. For each connection it forks a *keeper*, which builds the wall, starts
+the kernel behind it and stays until the kernel ends, or the connection does: so a kernel never outlives who asked for it, however that ends.
+
+One connection: the owner sends a line of JSON (``Order``); the keeper answers ``{"root": …}``, later ``{"status": …}``, or ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dlcourse_utils.instructor.engine.sandbox import Limits, NoWallError, Room, run_inside
+from dlcourse_utils.instructor.warm import WARM_IMPORTS
+
+#: The sockets of a kernel lie here, seen from where the kernel is.
+WORK = "/tmp"
+
+_KERNEL_IMPORTS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer", "IPython.core.magics", "zmq.eventloop.zmqstream")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do."""
+
+    arguments: list[str]
+    connection: dict[str, Any]
+    environment: dict[str, str]
+    walled: bool
+    limits: dict[str, int]
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def serve(listening: int) -> None:
+    """Fork keepers for whoever connects to the listening socket, until standard input, which the owner holds, is closed."""
+    for name in (*WARM_IMPORTS, *_KERNEL_IMPORTS):
+        with contextlib.suppress(ImportError):  # the cell that needs it will say so
+            importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)  # a thread would not come along into a fork
+    gc.collect()
+    gc.freeze()  # kernels share these pages: the collector must not touch them
+    signal.signal(signal.SIGCHLD, _collect)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=listening) as server:
+        while True:
+            ready, _, _ = select.select([server, sys.stdin], [], [])
+            if sys.stdin in ready:
+                shutil.rmtree(os.getcwd(), ignore_errors=True)  # ours and the socket's; an owner that was killed cannot
+                return
+            connection, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _keep(connection)
+            connection.close()
+
+
+def _collect(signum: int, frame: FrameType | None) -> None:
+    """Collect the keepers that have ended, and with them the CPU time of their kernels."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _keep(connection: socket.socket) -> None:
+    """The keeper: one kernel, from the order to its end."""
+    room: Room | None = None
+    kernel = 0
+    try:
+        order = Order(**json.loads(connection.makefile("rb").readline()))
+        limits = Limits(**order.limits)
+        room = Room(limits) if order.walled else None
+        with tempfile.TemporaryDirectory(prefix="dlcourse-") if room is None else contextlib.nullcontext(WORK) as work:
+            ended, alive = os.pipe()  # the far end is held by who waits for the kernel, and closed by its own end
+            kernel = run_inside(room, limits, lambda: _be_a_kernel(order, work))
+            os.close(alive)
+            _send(connection, {"root": (room.root if room else "") + work})
+            ready, _, _ = select.select([connection.fileno(), ended], [], [])
+            if ended in ready:
+                _, status = os.waitpid(kernel, 0)
+                _send(connection, {"status": os.waitstatus_to_exitcode(status)})
+            _clear(room, kernel)
+    except NoWallError as error:
+        _send(connection, {"error": str(error)})
+    except BaseException as error:
+        _send(connection, {"error": f"the kernel's keeper failed: {error!r}"})
+        _clear(room, kernel)
+    finally:
+        os._exit(0)
+
+
+def _clear(room: Room | None, kernel: int) -> None:
+    """End the kernel, if it has not ended, and all that it started."""
+    if room is not None:
+        room.close()
+    elif kernel:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(kernel, signal.SIGKILL)
+    if kernel:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(kernel, 0)
+
+
+def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # whoever asked is gone
+        connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _be_a_kernel(order: Order, work: str) -> None:
+    """In the forked process, behind the wall: become an ordinary ipykernel in a folder of its own."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(nothing, descriptor)
+    home = Path(work, "home")
+    home.mkdir()
+    os.chdir(home)
+    os.environ.clear()  # what the grader knows is not for students
+    places = ("HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME")
+    os.environ.update(dict.fromkeys(places, str(home)), TMPDIR=work, USER="student", LOGNAME="student", **order.environment)
+    tempfile.tempdir = None
+    _reseed(int(order.environment.get("DLCOURSE_SEED", "0")))
+    file = home / ".connection.json"
+    file.write_text(json.dumps(order.connection | {"ip": f"{work}/kernel"}), encoding="utf-8")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from ipykernel.kernelapp import IPKernelApp
+
+    app = IPKernelApp.instance()
+    app.initialize(["-f", str(file), "--IPKernelApp.capture_fd_output=False", *order.arguments])  # type: ignore[no-untyped-call]
+    os.dup2(nothing, 2)  # so far it says what keeps a kernel from starting
+    app.start()  # type: ignore[no-untyped-call]
+
+
+def _reseed(seed: int) -> None:
+    """Forks share their parent's generators; a new interpreter would have drawn its own seeds."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
