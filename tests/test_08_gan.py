@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, special, stats
 from scipy.spatial import distance
-from seeds import fresh_seeds
+from seeds import FRESH, fresh_seeds
 
 from dlcourse_utils import metrics
 from dlcourse_utils.instructor import course, runner
@@ -99,21 +99,24 @@ def test_the_saturating_loss_starves_the_generator(names: dict[str, Any]) -> Non
 def test_the_coin_gan_fails_in_some_seeds_until_it_is_regularised(names: dict[str, Any], seed: int) -> None:
     coins = names["coin_experiment"](seed)
     assert sum(off > 0.1 for off in coins["plain"]["off"]) >= 1
-    assert max(coins["R1, γ = 1"]["off"]) <= 0.1
+    assert max(coins["R1, γ = 1"]["off"]) <= 0.05  # the notebook leaves 0.1, for a student's own steps
     assert max(coins["R1, γ = 1"]["unsure"]) <= 0.05
 
 
 @fresh_seeds
-def test_the_digits_gan_collapses_without_r1_and_not_with_it(names: dict[str, Any], seed: int) -> None:
-    digits = names["digits"]
-    collapsed, _ = names["draw_images"](names["train_gan"](seed, 0.0))
-    plain, real = metrics.quality(collapsed, real=digits.x_train), metrics.quality(digits.x_test, real=digits.x_train)
-    assert plain.frechet >= 12
-    assert plain.coverage <= 0.02
+def test_the_digits_gan_is_far_off_without_r1_and_keeps_every_digit_with_it(names: dict[str, Any], seed: int) -> None:
+    real = names["digits"].x_train
+    assert names["gan_quality"](seed, 0.0).frechet >= 10
     penalised = names["gan_quality"](seed)
     assert penalised.frechet <= 8
     assert penalised.coverage >= 0.03
-    assert penalised.nearest >= 0.95 * real.nearest
+    assert penalised.nearest >= 0.95 * metrics.quality(names["digits"].x_test, real=real).nearest
+
+
+@pytest.mark.proof
+def test_without_r1_whole_digits_are_lost_in_some_seed(names: dict[str, Any]) -> None:
+    # not at every moment of each: the game swings
+    assert min(names["gan_quality"](seed, 0.0).coverage for seed in FRESH) <= 0.02
 
 
 @fresh_seeds

@@ -1118,7 +1118,7 @@ with check("the seed decides, and the width is the one asked for", points=1, sec
     )
     near = torch.as_tensor(check.rng.normal(size=(6, 2)), dtype=torch.float32)
     z, same_seed = logits_of(first, near), logits_of(again, near)
-    check.close(same_seed, z, mistakes={"The same seed gave two networks. Call torch.manual_seed(seed) before the layers are made.": same_seed})
+    check.close(same_seed, z, mistakes={"The same seed gave two networks. Give the seed to torch.manual_seed before the layers are made.": same_seed})
     check.law(
         len(models) < 2 or not torch.allclose(logits_of(models[0], near), logits_of(models[1], near), atol=1e-4),
         "another seed starts elsewhere and ends in another network; yours does not depend on `seed`",

@@ -2082,7 +2082,7 @@ with check("ready to use, and decided by its seed", points=1, seconds=30):
     check.close(model.head(model.features(unseen)).detach(), z)
     check.law(
         torch.allclose(again(unseen), z, atol=1e-4),
-        "the same seed gave two networks. Call torch.manual_seed(seed) before the layers are made; the order of the batches must follow from it too.",
+        "the same seed gave two networks. Give the seed to torch.manual_seed before the layers are made; the order of the batches must follow from it too.",
     )
     check.law(not torch.allclose(different(unseen), z, atol=1e-4), "another seed gives another network; yours does not depend on `seed`")
 ### END HIDDEN TESTS
