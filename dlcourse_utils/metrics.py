@@ -135,7 +135,7 @@ def ends(seed: int = 0) -> dict[str, Quality]:
     }
 
 
-def mean(runs: Sequence[Quality]) -> Quality:
+def average(runs: Sequence[Quality]) -> Quality:
     """The mean of several runs of one model, figure by figure."""
     return Quality(*(fmean(figures) for figures in zip(*runs, strict=True)))
 

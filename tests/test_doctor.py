@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dlcourse_utils import doctor
+from dlcourse_utils.instructor import doctor as instructors_doctor
+from dlcourse_utils.instructor.engine import probe
 
 
 @pytest.fixture
@@ -121,8 +123,8 @@ def test_folder_that_refuses_a_file_is_wrong(tmp_path, monkeypatch):
 
 
 def test_each_wall_of_the_sandbox_is_told_and_one_that_does_not_hold_is_wrong(monkeypatch):
-    monkeypatch.setattr(doctor, "_probe", lambda code: {"no network": True, "no rights": False})
-    held, fallen = doctor.check_walls()
+    monkeypatch.setattr(probe, "walls", lambda: {"no network": True, "no rights": False})
+    held, fallen = instructors_doctor.check_walls()
     assert held.ok
     assert held.what == "sandbox: no network"
     assert not fallen.ok
@@ -131,14 +133,18 @@ def test_each_wall_of_the_sandbox_is_told_and_one_that_does_not_hold_is_wrong(mo
 
 def test_missing_sandbox_is_wrong_and_the_cure_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = doctor.check_walls()
+    (found,) = instructors_doctor.check_walls()
     assert not found.ok
     assert "Install bubblewrap" in found.cure
 
 
-def test_students_are_told_of_no_sandbox(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlcourse_utils.instructor", None)
-    assert list(doctor.check_walls()) == []
+def test_instructors_doctor_says_what_the_students_one_says_and_of_the_walls(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "findings", lambda folder: iter([doctor.Finding(True, "disk")]))
+    monkeypatch.setattr(probe, "walls", lambda: {"no network": False})
+    assert instructors_doctor.run(None) == 1
+    said = capsys.readouterr().out
+    assert "disk" in said
+    assert "sandbox: no network" in said
 
 
 def test_command_says_ok_for_this_environment_without_the_instructor_part(tmp_path):

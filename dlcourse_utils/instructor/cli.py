@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": ("dlcourse_utils.instructor.demo", "play a class through release, submit, collect, grade and feedback"),
     "lab": ("dlcourse_utils.instructor.lab", "open JupyterLab as a student or as the instructor"),
     "samples": ("dlcourse_utils.instructor.samples", "measure the generative models of lectures 07 to 09 at equal data"),
-    "doctor": ("dlcourse_utils.doctor", "say what is wrong with the installation and what to do"),
+    "doctor": ("dlcourse_utils.instructor.doctor", "say what is wrong with the installation and what to do"),
 }
 
 

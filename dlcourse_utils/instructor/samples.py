@@ -93,11 +93,11 @@ def run(args: argparse.Namespace) -> int:
         "seeds": list(SEEDS),
         "samples": metrics.SAMPLES,
         "torch": torch.__version__,
-        "models": {name: _rounded(metrics.mean(found)) for name, found in rows.items()},
+        "models": {name: _rounded(metrics.average(found)) for name, found in rows.items()},
     }
     target = args.json or root / "dlcourse_utils" / "shipped" / metrics.TABLE
     target.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     for name, found in rows.items():
-        print(f"{name}: Fréchet distance {', '.join(f'{quality.frechet:.2f}' for quality in found)}; {metrics.mean(found)}")
+        print(f"{name}: Fréchet distance {', '.join(f'{quality.frechet:.2f}' for quality in found)}; {metrics.average(found)}")
     print(f"Written to {target}")
     return 0

@@ -29,13 +29,14 @@ Write = Callable[[Path, NotebookNode], None]
 
 @dataclass(frozen=True)
 class Hostile:
-    """What is handed in, under which name, and what it deserves: points by exercise."""
+    """What is handed in, under which name, and what it deserves: points by exercise; of ``may_lose`` it may get none as well."""
 
     case: str
     write: Write
     mean: float
     spread: float
     student: str
+    may_lose: str = ""
 
     @property
     def deserved(self) -> dict[str, float]:
@@ -45,9 +46,9 @@ class Hostile:
 CASES: list[Hostile] = []
 
 
-def case(name: str, mean: float, spread: float, *, student: str = "") -> Callable[[Write], Write]:
+def case(name: str, mean: float, spread: float, *, student: str = "", may_lose: str = "") -> Callable[[Write], Write]:
     def add(write: Write) -> Write:
-        CASES.append(Hostile(name, write, mean, spread, student or f"h{len(CASES):02}"))
+        CASES.append(Hostile(name, write, mean, spread, student or f"h{len(CASES):02}", may_lose))
         return write
 
     return add
@@ -165,12 +166,12 @@ beside("a module in place of torch", lambda folder: (folder / "random.py").write
 # --- cells ---
 
 
-def edited(name: str, edit: Callable[[NotebookNode], object], mean: float = 4, spread: float = 3) -> None:
+def edited(name: str, edit: Callable[[NotebookNode], object], mean: float = 4, spread: float = 3, *, may_lose: str = "") -> None:
     def write(folder: Path, notebook: NotebookNode) -> None:
         edit(notebook)
         save(folder, notebook)
 
-    case(name, mean, spread)(write)
+    case(name, mean, spread, may_lose=may_lose)(write)
 
 
 def drop(*names: str) -> Callable[[NotebookNode], object]:
@@ -291,6 +292,7 @@ does("a loop", "while True: pass")
 does("a loop that ignores interrupts", "while True:\n    try: time.sleep(1)\n    except BaseException: pass")
 does("a loop in the cell that ignores interrupts", _RIGHT, "while True:\n    try: time.sleep(1)\n    except BaseException: pass")
 does("memory without end", "kept = []\nwhile True: kept.append(bytearray(2**28))")
-does("200 MB of output", _RIGHT, "print('x' * 200_000_000)")
+# The kernel's connection is closed when so much comes at once; whether it is back in time for its own exercise is a matter of milliseconds.
+edited("200 MB of output", answer(_RIGHT, "print('x' * 200_000_000)"), may_lose="mean")
 does("a fork bomb", "while True: os.fork()")
 does("every connection closed", "os.closerange(3, 512); time.sleep(60)")

@@ -64,9 +64,11 @@ def grade(checkout: Path, root: Path, *, workers: int, on_grade: Callable[[Grade
     rows = []
     for hostile in submissions.CASES:
         given = grades[hostile.student]
-        ok = dict(given.points) == hostile.deserved and classmate_ok and not left
+        less = hostile.deserved | dict.fromkeys(filter(None, [hostile.may_lose]), 0)
+        deserved = less if dict(given.points) == less else hostile.deserved
+        ok = dict(given.points) == deserved and classmate_ok and not left
         seconds = round(sum(given.seconds.values()), 2)
-        rows.append(Row(hostile.case, sum(hostile.deserved.values()), given.total, classmate_ok, left, seconds, ok))
+        rows.append(Row(hostile.case, sum(deserved.values()), given.total, classmate_ok, left, seconds, ok))
     return rows
 
 
