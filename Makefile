@@ -26,7 +26,7 @@ ifneq ($(shell cat '$(STAMP)' 2>/dev/null),$(CURDIR))
 endif
 
 # tests/conftest.py says what stays together and what starts first
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 2 --no-loadscope-reorder
 
 export OMP_NUM_THREADS ?= 1
 # nbgrader calls alembic from the PATH when it makes a gradebook

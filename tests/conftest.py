@@ -6,8 +6,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before any test module imports torch or matplotlib.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -34,13 +36,31 @@ from dlcourse_utils.instructor.runner import Runner  # noqa: E402
 matplotlib.use("Agg")  # not by MPLBACKEND, which the kernels that tests start would inherit
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+#: Tests of half a minute or more, which need nothing that their file's others set up. By name: xdist's scheduler knows of a test nothing else.
+LONG = {
+    "test_every_case_gets_what_it_deserves",
+    "test_the_reference_solutions_have_full_marks_on_other_grading_seeds",
+    "test_a_sample_of_the_mutants_meets_the_end_it_should",
+    "test_a_solved_notebook_still_gives_what_it_gave",
+}
+
+
+class ByFile(LoadScopeScheduling):
+    """Each long test on the worker that is free; the others of a file together, for their fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, name = nodeid.partition("::")
+        return nodeid if name.split("[")[0] in LONG else file
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist may be switched off
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start long tests first, each on the worker that is free, so that no core idles at the end; keep a file's others together, for their fixtures."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    for item in items:
-        if not item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """Start long tests first, so that no core idles at the end."""
+    items.sort(key=lambda item: item.name.split("[")[0] not in LONG)
 
 
 def pytest_unconfigure() -> None:

@@ -40,7 +40,6 @@ def right(code: str, *, exercise: str = "mean") -> Case:
 # --- the lectures ---
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)
 def test_every_case_gets_what_it_deserves(runner: Runner, lecture: Lecture) -> None:
     cases = [*parse(lecture.cases, [exercise.id for exercise in lecture.exercises]), *blanks(lecture)]
@@ -75,7 +74,6 @@ def test_every_exercise_has_four_wrong_cases_and_two_right_ones(lecture: Lecture
         assert kinds.count("right") >= 2, exercise.id
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)
 @pytest.mark.parametrize("seeds", [range(1, 2), pytest.param(range(2, 20), marks=pytest.mark.proof)], ids=["one seed", "eighteen seeds"])
 def test_the_reference_solutions_have_full_marks_on_other_grading_seeds(runner: Runner, lecture: Lecture, seeds: range) -> None:

@@ -242,7 +242,6 @@ def test_the_lists_name_mutants_that_exist_and_say_why(lecture: Lecture) -> None
     assert all(reason.endswith(".") for reason in listed.values())
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lecture", lectures(find_root(Path(__file__).parent), ["01", "02", "03", "04", "05", "06"]), ids=lambda lecture: lecture.name)
 def test_a_sample_of_the_mutants_meets_the_end_it_should(runner: Runner, lecture: Lecture) -> None:
     verdicts = try_mutants(runner, lecture, [mutant for mutant in sample(mutants(lecture), 3) if mutant.exercise not in UNSETTLED])

@@ -29,7 +29,6 @@ def rerun(notebook: Path, folder: Path, *, package: Path = ROOT) -> tuple[int, s
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lecture", lectures(ROOT), ids=lambda lecture: lecture.name)
 def test_a_solved_notebook_still_gives_what_it_gave(lecture: Lecture, tmp_path: Path) -> None:
     status, report = rerun(lecture.solved_notebook, tmp_path)
