@@ -2204,7 +2204,7 @@ with checks.uses("pca", "kl_std_normal", "reparam", "elbo", "vae", "train_vae"):
 # %% [markdown]
 # ## 11  Written question
 #
-# (a) CS909's slide "Refresher PCA: Reconstruction" reads: "$z = W^\top x$ (assuming $x$ is centered), therefore $\hat x = (W^\top)^{-1} z \Rightarrow \hat x = W_{(d\times k)} z$ because $WW^\top = I$. The reconstruction error is $E_{rec} = \sum_i \lVert \hat x^i - x^i \rVert$." Rewrite it so that every line is true, and prove the step from $z$ to $\hat x$. (2 points)
+# (a) CS909's slide "Refresher PCA: Reconstruction" starts from $z = W^\top x$ for centred $x$ and a $W$ of shape $(d, k)$. It gets $\hat x = (W^\top)^{-1} z = W z$ from $WW^\top = I$, and measures the error by $\sum_i \lVert \hat x^i - x^i \rVert$. Put right what is not true in it, and prove the step from $z$ to $\hat x$. (2 points)
 #
 # (b) The lecture's homework: what is the link between the VAE and probabilistic PCA, $x \mid z \sim \mathcal N(Wz + \mu, \sigma^2 I)$, $z \sim \mathcal N(0, I)$? Derive the posterior $p(z\mid x)$, and say which encoder makes the ELBO tight, and why a VAE with a diagonal covariance can or cannot be that encoder. (2 points)
 #
