@@ -143,6 +143,7 @@ with check("four points by hand", points=1):
             "The signs are the wrong way round: +1 belongs to positive scores.": [-1, 1, 1, -1],
             "The last weight was used as the bias. Here the bias is w[0]; the weights of the inputs are w[1:].": [-1, -1, -1, 1],
             "The bias was left out. Add w[0] to every score.": [-1, -1, -1, -1],
+            "The result is a column. Return one label a point, shape (N,).": [[1], [-1], [-1], [1]],
         },
     )
 
@@ -295,12 +296,21 @@ with check("AND is learnt", points=1):
         len(mistakes) > 0 and mistakes[-1] == 0,
         f"the last epoch has no mistakes; got {list(mistakes)[-1:]} after {len(mistakes)} epochs",
         mistakes={
+            "One pass is too few: go over the points again, until an epoch has no mistakes or `epochs` are done.": len(mistakes) == 1,
             "The bias w[0] never moved. It is updated like the other weights, with an input of 1.": w[0] == 0,
-            "No weight ever fell. An update is eta * label * point: leave out the label and every mistake pulls the same way.": min(w) >= 0,
+            "Every mistake pulls the same way. An update is eta * label * point: the label is missing.": min(w) >= 0,
+            "The weights also moved for points that were on their right side already. Update only after a mistake.": w[1] == 0 and w[2] == 0,
         },
     )
-    check.law(w[0] + w[1] + w[2] > 0, f"(1, 1) scores above 0; got w = {list(w)}")
-    check.law(w[0] < 0 and w[0] + w[1] < 0 and w[0] + w[2] < 0, f"(0, 0), (1, 0) and (0, 1) score below 0; got w = {list(w)}")
+    check.law(w[0] + w[1] + w[2] > 0, f"(1, 1) scores above 0; got w = {[float(weight) for weight in w]}")
+    check.law(
+        w[0] < 0 and w[0] + w[1] < 0 and w[0] + w[2] < 0,
+        f"(0, 0), (1, 0) and (0, 1) score below 0; got w = {[float(weight) for weight in w]}",
+        mistakes={
+            "A score of exactly 0 passed as right. It is on no side: count it as a mistake for either label.": max(w[0], w[0] + w[1], w[0] + w[2]) == 0,
+            "The bias is not w[0]. Return it first, before the weights of the inputs.": w[2] < 0 < w[0],
+        },
+    )
 
 ### BEGIN HIDDEN TESTS
 with check("separable points: no more mistakes than Novikoff allows, and none at the end", points=1):
@@ -761,6 +771,7 @@ with check("a 2-3-1 network by hand", points=1):
             "The bias of the last layer is missing.": [[-2.0], [4.5]],
             "All biases are missing.": [[-4.0], [3.0]],
             "The activation is missing.": [[-3.0], [9.0]],
+            "A softmax was put on the output. Return the last layer's affine map as it is.": [[1.0], [1.0]],
             "The result is a flat list of numbers. Keep one row a point, shape (N, K).": [-1.5, 5.0],
         },
     )

@@ -361,7 +361,18 @@ with check("two rows worked out by hand", points=1):
             "This is the sum over the examples. Take the mean.": 1.5062182531124902,
         },
     )
-    check.close(dz[0], np.array([0.04501529, 0.12236424, -0.16737952]), rtol=1e-6)
+    check.close(
+        dz[0],
+        np.array([0.04501529, 0.12236424, -0.16737952]),
+        rtol=1e-6,
+        mistakes={
+            "The gradient is N times too large: the loss is a mean, so its gradient carries a 1/N too.": np.array([0.09003057, 0.24472847, -0.33475904]),
+            "This is p/N alone. Where the class is right, 1 must be subtracted from p.": np.array([0.04501529, 0.12236424, 0.33262048]),
+            "This is softmax's own derivative p(1 − p). The gradient of the loss in the logits is simpler: p minus one-hot.": np.array(
+                [0.04096253, 0.09241822, 0.11134771]
+            ),
+        },
+    )
 
 
 ### BEGIN HIDDEN TESTS
@@ -511,10 +522,21 @@ with check("two examples worked out by hand", points=0.75):
         gx, np.array([[5.0, -2.0], [2.0, -1.0]]), mistakes={"W is transposed. With y = x @ W.T, the way back is g @ W.": np.array([[1.0, 0.0], [0.0, -1.0]])}
     )
     check.close(
-        gW, np.array([[1.0, 2.0], [5.0, 8.0]]), mistakes={"gW is transposed. It has the shape of W, (outputs, inputs).": np.array([[1.0, 5.0], [2.0, 8.0]])}
+        gW,
+        np.array([[1.0, 2.0], [5.0, 8.0]]),
+        mistakes={
+            "gW is transposed. It has the shape of W, (outputs, inputs).": np.array([[1.0, 5.0], [2.0, 8.0]]),
+            "gW is a mean over the examples. It must be their sum; a 1/N, if any, is already in g.": np.array([[0.5, 1.0], [2.5, 4.0]]),
+        },
     )
     check.close(
-        gb, np.array([1.0, 3.0]), mistakes={"gb is a mean over the examples. It must be their sum; a 1/N, if any, is already in g.": np.array([0.5, 1.5])}
+        gb,
+        np.array([1.0, 3.0]),
+        mistakes={
+            "gb is a mean over the examples. It must be their sum; a 1/N, if any, is already in g.": np.array([0.5, 1.5]),
+            "gb must be one number an output: sum g over the examples (axis 0).": np.array([3.0, 1.0]),
+            "gb is g itself, one row an example. All examples share b: sum g over them (axis 0).": np.array([[1.0, 2.0], [0.0, 1.0]]),
+        },
     )
 
 ### BEGIN HIDDEN TESTS
@@ -663,9 +685,22 @@ with check("two layers, against finite differences worked out beforehand", point
         mistakes={
             "The sign is turned round: this is −∂E/∂W, the direction of descent. Return +∂E/∂W.": np.array([[-2.180140, 3.310710]]),
             "Twice too large: E carries a factor ½, which cancels the 2 from the square.": np.array([[4.360280, -6.621420]]),
+            "This is a mean over the examples. E sums over them.": np.array([[1.090070, -1.655355]]),
+            "The last layer is linear: no activation follows it.": np.array([[0.183462, -0.296796]]),
         },
     )
-    check.close(gradients[0][0], np.array([[-1.954563, -5.664803], [2.087529, 6.838712]]), rtol=1e-5)
+    check.close(
+        gradients[0][0],
+        np.array([[-1.954563, -5.664803], [2.087529, 6.838712]]),
+        rtol=1e-5,
+        mistakes={
+            "The input x stands in the gradient twice. δ holds no x; it comes in once, in the product of δ and x.": np.array(
+                [[-1.954563, -6.062574], [2.087529, 5.686462]]
+            ),
+            "The slope is taken at h, the value of the activation. It must be taken at a, before it.": np.array([[-2.021900, -5.859962], [2.921808, 8.900327]]),
+            "The slope of the activation is missing between the layers.": np.array([[-2.485305, -7.203026], [4.970611, 14.406052]]),
+        },
+    )
     check.close(gradients[0][1], np.array([-0.198885, -0.576125]), rtol=1e-5)
 
 ### BEGIN HIDDEN TESTS

@@ -570,6 +570,7 @@ with check("by hand: the slide's 5 × 5 example, and two channels", points=1, of
             "Only the first channel was looked at. Each output is a sum over all input channels.": [[[[5.0], [11.0]]]],
             "The channels were mixed up: each channel has its own slice of the kernel, and only then are they summed.": [[[[30.0], [46.0]]]],
             "The channels were averaged. They are summed.": [[[[5.5], [9.5]]]],
+            "The channels were not summed. Each output is a sum over all input channels.": [[[[[5.0], [11.0]], [[6.0], [8.0]]]]],
         },
     )
 
@@ -822,12 +823,12 @@ with check("small stacks", points=1):
         },
     )
     check.equal(
-        receptive_field([(3, 2), (3, 1)]),
+        receptive_field([(3, 2), (3, 3)]),
         7,
         mistakes={
             "The strides were ignored. After a stride of 2 a step of one unit is a step of two pixels.": 5,
-            "The strides were taken from the wrong end: those of the layers below count.": 5,
-            "A layer's own stride was counted too. It matters only for the layers above it.": 9,
+            "The strides were taken from the wrong end: those of the layers below count.": 9,
+            "A layer's own stride was counted too. It matters only for the layers above it.": 17,
         },
     )
     check.equal(
@@ -1795,11 +1796,15 @@ def equivariance_gap(f: Callable[[Tensor], Tensor], x: Tensor, shift: tuple[int,
 check = checks.exercise("equivariance_gap", points=2)
 
 with check("doubling, and a map that knows where it is", points=1):
-    row = torch.tensor([[[[5.0, 1.0, 2.0, 4.0]]]])
+    two_rows = torch.tensor([[[[5.0, 1.0, 2.0, 4.0], [0.0, 7.0, 3.0, 6.0]]]])
     check.close(
-        equivariance_gap(lambda x: 2 * x, row, (0, 1)),
+        equivariance_gap(lambda x: 2 * x, two_rows, (0, 1)),
         0.0,
-        mistakes={"The output was not shifted, so this measures invariance. Shift it too.": 8.0, "The output was shifted the other way.": 6.0},
+        mistakes={
+            "The output was not shifted, so this measures invariance. Shift it too.": 14.0,
+            "The output was shifted the other way.": 6.0,
+            "Down and right are swapped in the output's shift: it is (down, right), for axes 2 and 3.": 10.0,
+        },
     )
     check.close(
         equivariance_gap(lambda x: x * torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.ones(1, 1, 1, 4), (0, 1)),

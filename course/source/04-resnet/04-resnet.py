@@ -569,6 +569,7 @@ with check("x, four points by hand", points=0.5, off_limits=AUTOGRAD_OFF_LIMITS)
         mistakes={
             "The mean and the variance were taken for constants: that is the direct part only.": [[1.0, 0.0], [0.0, 0.0], [0.0, 6.0], [0.0, 0.0]],
             "The part through the variance is missing.": [[0.75, -1.5], [-0.25, -1.5], [-0.25, 4.5], [-0.25, -1.5]],
+            "The part through the mean is missing.": [[0.75, 0.5], [-1 / 12, -0.5], [1 / 12, 35 / 6], [0.25, 1 / 6]],
             "The parts through mean and variance are sums. Each comes with 1/m: take means over the batch.": [
                 [-1.0, -4.0],
                 [-4 / 3, -8.0],
@@ -1554,6 +1555,7 @@ with check("three layers that add up what they see", points=1):
             "Only the last layer's output is returned. Return x and all outputs.": [[4.0]],
             "The order is turned round: x comes first, the last output last.": [[4.0, 2.0, 1.0, 1.0]],
             "Each layer was given x only.": [[1.0, 1.0, 1.0, 1.0]],
+            "The parts stand in a list, or along an axis of their own. Join them along axis 1 to one tensor.": [[[1.0]], [[1.0]], [[2.0]], [[4.0]]],
         },
     )
 

@@ -515,6 +515,11 @@ with check("three tokens", points=0.5):
             ],
             "The mask is the wrong way round: True is where a query may look.": [[False, True, True], [False, False, True], [False, False, False]],
             "Everything is allowed.": [[True, True, True], [True, True, True], [True, True, True]],
+            "These are the numbers that are added to scores. A mask is bool here: True where a query may look.": [
+                [0, -math.inf, -math.inf],
+                [0, 0, -math.inf],
+                [0, 0, 0],
+            ],
         },
     )
 

@@ -275,7 +275,12 @@ check.use(edges_to_adj=lambda ei, n: torch.sparse_coo_tensor(ei, torch.ones(ei.s
 
 with check("the lecture's graph", points=0.5):
     check.close(
-        degree(lecture_ei, 4, "in"), [0, 2, 2, 1], mistakes={"In and out are swapped. An edge arrives at its target, which stands in row 1.": [2, 0, 2, 1]}
+        degree(lecture_ei, 4, "in"),
+        [0, 2, 2, 1],
+        mistakes={
+            "In and out are swapped. An edge arrives at its target, which stands in row 1.": [2, 0, 2, 1],
+            "Both ends of the edges were counted. Take the sources for out, the targets for in.": [2, 2, 4, 2],
+        },
     )
     check.close(
         degree(lecture_ei, 4, "out"), [2, 0, 2, 1], mistakes={"In and out are swapped. An edge leaves its source, which stands in row 0.": [0, 2, 2, 1]}
@@ -405,9 +410,18 @@ with check("a star: three messages to node 0", points=1):
     check.close(
         scatter(star, centre, 2, "mean"),
         [[3.0, 0.0], [0.0, 0.0]],
-        mistakes={"This is the sum. Divide it by how many messages the node got.": [[9.0, 0.0], [0.0, 0.0]]},
+        mistakes={
+            "This is the sum. Divide it by how many messages the node got.": [[9.0, 0.0], [0.0, 0.0]],
+            "The mean divides by the number of nodes. Divide each node's sum by the number of messages that this node got.": [[4.5, 0.0], [0.0, 0.0]],
+            "The mean counts the zeros that the result began with as one more message.": [[2.25, 0.0], [0.0, 0.0]],
+            "A node that gets no message has zeros: mind 0/0 in a mean.": [[3.0, 0.0], [math.nan, math.nan]],
+        },
     )
-    check.close(scatter(star, centre, 2, "max"), [[6.0, 20.0], [0.0, 0.0]])
+    check.close(
+        scatter(star, centre, 2, "max"),
+        [[6.0, 20.0], [0.0, 0.0]],
+        mistakes={"A node that gets no message has zeros: mind the −∞ that a maximum starts from.": [[6.0, 20.0], [-math.inf, -math.inf]]},
+    )
     check.raises(ValueError, lambda: scatter(star, centre, 2, "median"))
 
 
@@ -768,6 +782,7 @@ with check("two messages to node 1", points=0.5):
             "Messages went both ways along each edge. They go from source to target only.": [[12.0], [121.0], [210.0]],
             "gamma was left out: these are the collected messages.": [[0.0], [101.0], [0.0]],
             "Only nodes that got a message are there. gamma updates every node.": [[121.0]],
+            "gamma was applied to single messages, before they were collected. First collect, then update each node once.": [[0.0], [141.0], [0.0]],
         },
     )
 
@@ -778,6 +793,10 @@ with check("a graph convolution: features and 1/√d side by side, loops in the 
         message_passing(beside, looped_path, lambda x_i, x_j: x_i[..., 1:] * x_j[..., 1:] * x_j[..., :1], lambda x, m: m, "sum"),
         [[0.5], [-0.408248], [-1.0]],
         atol=1e-5,
+        mistakes={
+            "The arguments of phi are swapped. The first belongs to the target, the second to the source.": [[0.908248], [0.0], [-1.816497]],
+            "phi got the source's features twice. Its first argument belongs to the target.": [[0.5], [-0.5], [-1.0]],
+        },
     )
 
 
@@ -1046,15 +1065,18 @@ check.use(
 ### END HIDDEN TESTS
 
 with check("three nodes, two of them heard by node 0", points=1, off_limits=("torch.nn.functional.scaled_dot_product_attention",)):
-    nodes, one = torch.tensor([[1.0], [2.0], [-1.0]]), torch.tensor([[1.0]])
+    nodes, one = torch.tensor([[1.0], [2.0], [-2.0]]), torch.tensor([[1.0]])
     check.close(
         attention_as_gnn(nodes, one, one, 10 * one, torch.tensor([[1, 2], [0, 0]])),
-        [[18.5772243], [0.0], [0.0]],
+        [[19.2805516], [0.0], [0.0]],
         rtol=1e-5,
         mistakes={
-            "The weighted values are not divided by the sum of the weights.": [[144.1018], [0.0], [0.0]],
+            "The weighted values are not divided by the sum of the weights.": [[145.0744], [0.0], [0.0]],
             "The edges are the wrong way round. Row 0 of ei holds the sources, whose values are handed over to the targets in row 1.": [[0.0], [10.0], [10.0]],
             "The values come from the target. They are handed over by the source.": [[10.0], [0.0], [0.0]],
+            "The scores are divided by the root of the number of nodes. It is the keys' width that counts.": [[16.3861046], [0.0], [0.0]],
+            "The weights sum to one over the edges that leave a source. They must, over the edges that arrive at a target.": [[0.0], [0.0], [0.0]],
+            "A node at which no edge arrives has zeros: divide by something that is never 0.": [[19.2805516], [math.nan], [math.nan]],
         },
     )
 
@@ -1270,12 +1292,15 @@ with check("two nodes, one edge", points=0.5):
         gat_layer(
             torch.tensor([[1.0], [3.0]]), torch.tensor([[0], [1]]), torch.tensor([[1.0]]), torch.tensor([-1.0]), torch.tensor([0.5]), torch.tensor([10.0])
         ),
-        [[11.0], [11.620070]],
-        rtol=1e-4,
+        [[11.0], [11.620051]],
+        rtol=1e-5,
         mistakes={
             "The loops are missing: every node hears itself, too.": [[10.0], [11.0]],
-            "The bias is missing. Add b at the end.": [[1.0], [1.620070]],
-            "a_src and a_dst are swapped. a_src belongs to the node that sends.": [[11.0], [12.099723]],
+            "The bias is missing. Add b at the end.": [[1.0], [1.620051]],
+            "a_src and a_dst are swapped. a_src belongs to the node that sends.": [[11.0], [12.099668]],
+            "The slope of the leaky ReLU is 0.01, PyTorch's default. Here it is 0.2.": [[11.0], [11.748044]],
+            "The leaky ReLU is missing. It acts on the score, before the exponential.": [[11.0], [11.238406]],
+            "The weights of all edges together sum to one. For each target, the weights of its own edges must.": [[10.274661], [11.175086]],
         },
     )
 
@@ -1417,9 +1442,9 @@ with check("a path and a star of five nodes", points=1, off_limits=networkx_colo
         sorted(Counter(wl_colors(path, 5, 1)).values()),
         [2, 3],
         mistakes={
-            "One round too few was made.": [5],
+            "All five look alike still: one round too few, or the neighbours' colours went into a set. A set forgets how often; sort a list instead.": [5],
             "One round too many was made.": [1, 2, 2],
-            "A neighbour's colour counts as often as it occurs. A set forgets how often; sort a list instead.": [5],
+            "Some nodes met colours that were new in this round. Work out all new colours from the old ones, then replace them together.": [1, 1, 1, 1, 1],
         },
     )
     check.equal(
