@@ -6,7 +6,6 @@ there the twin, one picture of a few chosen settings side by side, says the same
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import math
@@ -142,7 +141,7 @@ def _chosen(value: Value) -> Value:
 def _as_html(picture: _Picture | str) -> str:
     if isinstance(picture, str):
         return f'<p role="status">{html.escape(picture)}</p>'
-    return f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{base64.b64encode(picture.png).decode("ascii")}">'
+    return plotting.as_html(picture.png, picture.alt)
 
 
 def _show_twin(draw: Draw, settings: Sequence[Mapping[str, Value]], captions: Sequence[str]) -> None:
@@ -173,6 +172,4 @@ def _side_by_side(pictures: Sequence[bytes], columns: int = 3) -> bytes:
     sheet = Image.new("RGB", (columns * width, rows * height), "white")
     for i, image in enumerate(images):
         sheet.paste(image, (i % columns * width, i // columns * height))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return plotting.compressed(sheet)

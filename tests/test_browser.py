@@ -138,6 +138,11 @@ class Student:
         self.page.locator('li[data-command="docmanager:save"]').click()
         self.page.wait_for_selector(".lm-TabBar-tab.jp-mod-current:not(.jp-mod-dirty)")
 
+    def pictures(self) -> list[str | None]:
+        """The alt text of every picture below the cells, as a screen reader gets it; None where there is none."""
+        alts: list[str | None] = self.page.locator(".jp-OutputArea-output img").evaluate_all("images => images.map(image => image.getAttribute('alt'))")
+        return alts
+
     def validate(self) -> str:
         """The *Validate* button; the text of the dialog that it ends with."""
         self.page.locator(".jp-NotebookPanel-toolbar .validate-button").click()
@@ -203,6 +208,27 @@ def test_answers_are_run_explored_and_validated(checkout, lab, student):
     student.save()
     assert errors(path) == []
     assert said(path).count("1 of 1 visible checks pass") == 2
+
+
+def test_every_picture_has_its_alt_text_even_in_a_file_from_elsewhere(checkout, lab, student):
+    figure = "Three points on a line, at 1, 2 and 6; their mean is 3."
+    twin = "third = 3: Points at 1, 2 and 3.0; their mean is 2.00. third = 9: Points at 1, 2 and 9.0; their mean is 4.00."
+    path = hand_out(checkout, "pictures", ANSWERS)
+    student.open(lab, path)
+    student.run_all()
+    student.page.wait_for_selector(f'img[alt="{twin}"]')
+    student.save()
+    assert student.pictures() == [figure, "Points at 1, 2 and 6.0; their mean is 3.00.", twin]
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["from"] = "elsewhere"  # what was not run here is not trusted: JupyterLab sanitises its HTML
+    path = checkout / "work" / "elsewhere" / path.name
+    path.parent.mkdir()
+    nbformat.write(notebook, path)
+    student.open(lab, path)
+    student.page.wait_for_selector(f'img[alt="{twin}"]')
+    assert student.page.locator(".jp-RenderedHTML.jp-mod-trusted").count() == 0
+    assert student.pictures() == [figure, twin]
 
 
 def test_wrong_answer_is_named_by_validate(checkout, lab, student):

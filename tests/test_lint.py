@@ -179,10 +179,23 @@ def solved(where: Lecture, *outputs: dict[str, object]) -> None:
     where.solved_notebook.write_text(json.dumps({"cells": [cell]}))
 
 
-@pytest.mark.parametrize("alt", ["", "a picture"])
-def test_a_picture_without_words_is_found(tmp_path: Path, alt: str) -> None:
+WORDS = "A line that rises from 1 to 2."
+
+
+@pytest.mark.parametrize(
+    ("data", "alt"),
+    [
+        ({"image/png": "aGk=", "text/html": f'<img alt="{WORDS}" src="">'}, ""),
+        ({"image/png": "aGk=", "text/html": f'<img alt="{WORDS}" src="">'}, "a picture"),
+        ({"image/png": "aGk=", "text/html": '<img alt="" src="">'}, WORDS),
+        ({"image/png": "aGk="}, WORDS),
+        ({"text/html": ["<p>", '<img src=""></p>']}, ""),
+    ],
+    ids=["no metadata", "too short", "an empty alt", "no HTML", "HTML alone"],
+)
+def test_a_picture_without_words_is_found(tmp_path: Path, data: dict[str, object], alt: str) -> None:
     where = lecture(tmp_path)
-    solved(where, {"output_type": "display_data", "data": {"image/png": "aGk="}, "metadata": {"image/png": {"alt": alt}}})
+    solved(where, {"output_type": "display_data", "data": data, "metadata": {"image/png": {"alt": alt}}})
     [line] = found("figures_have_alt_text", where)
     assert line.startswith("solutions/01-mini.ipynb: figure-row: a picture has no alt text")
 

@@ -45,9 +45,10 @@ def lines() -> plotting.Figure:
 def test_show_hands_over_a_png_with_its_alt_text(shown):
     plotting.show(lines(), alt=ALT)
     [(content, metadata)] = shown
-    assert metadata == {"image/png": {"alt": ALT}}
+    assert metadata == {"image/png": {"alt": ALT}}  # for nbconvert
     assert content["image/png"].startswith("iVBOR")
-    assert content["text/plain"] == ALT
+    assert content["text/html"] == f'<img alt="{ALT}" src="data:image/png;base64,{content["image/png"]}">'  # for JupyterLab
+    assert content["text/plain"] == ALT  # for VS Code
 
 
 def test_show_is_quiet_outside_a_notebook(capsys):
@@ -80,8 +81,9 @@ def test_figures_of_the_course_are_unknown_to_pyplot():
 def test_the_same_drawing_gives_the_same_small_png():
     first, second = plotting.png(lines()), plotting.png(lines())
     assert first == second
-    assert len(first) < 100_000
+    assert len(first) < 10_000
     image = Image.open(io.BytesIO(first))
+    assert image.mode == "P"
     assert image.width <= 1100
     assert not {"Software", "Creation Time"} & set(image.info)
 
@@ -92,6 +94,13 @@ def test_colours_are_told_apart_from_white_and_are_as_many_as_the_marks():
     assert min(contrast(colour, "#ffffff") for colour in plotting.COLOURS[:2]) > 3
 
 
+def test_a_picture_of_many_colours_keeps_their_look():
+    across, up = np.meshgrid(np.linspace(0, 255, 200), np.linspace(0, 255, 150))
+    many = np.stack([across, up, 255 - across], axis=-1).astype(np.uint8)
+    few = np.asarray(Image.open(io.BytesIO(plotting.compressed(Image.fromarray(many)))).convert("RGB"))
+    assert np.abs(few.astype(int) - many).max() <= 24
+
+
 def test_curves_differ_in_dashes_and_markers_and_have_a_legend():
     _, ax = plotting.subplots()
     plotting.curves(ax, {f"line {i}": np.arange(1, 30) for i in range(7)}, log=True)
@@ -100,6 +109,15 @@ def test_curves_differ_in_dashes_and_markers_and_have_a_legend():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [f"line {i}" for i in range(7)]
     assert ax.get_yscale() == "log"
     assert ax.lines[0].get_xdata()[0] == 1
+
+
+@pytest.mark.parametrize(("points", "markers"), [(1, 1), (4, 4), (15, 15), (60, 8), (400, 8)])
+def test_every_curve_has_markers_however_few_its_points_are(points, markers):
+    _, ax = plotting.subplots()
+    plotting.curves(ax, {f"line {i}": np.arange(points) for i in range(7)})
+    for line in ax.lines:
+        first, step = line.get_markevery()
+        assert markers <= len(range(first, points, step)) <= markers + 1
 
 
 def test_a_curve_looks_the_same_whatever_was_drawn_before():

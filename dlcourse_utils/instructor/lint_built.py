@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,11 @@ def figures_have_alt_text(lecture: Lecture) -> Iterator[Finding]:
     """A picture without words is nothing to someone who cannot see it. Since 2026-11-25."""
     for cell in _cells(lecture.solved_notebook) or []:
         for output in cell.get("outputs", []):
-            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            if "image/png" in output.get("data", {}) and len(alt) < _ALT_CHARACTERS:
+            data = output.get("data", {})
+            alts = re.findall(r'<img(?: alt="([^"]*)")?', "".join(data.get("text/html", "")))
+            if "image/png" in data:  # JupyterLab takes the alt text from the HTML, nbconvert from the metadata
+                alts = [*(alts or [""]), output.get("metadata", {}).get("image/png", {}).get("alt", "")]
+            if any(len(alt) < _ALT_CHARACTERS for alt in alts):
                 yield Finding(
                     lecture.solved_notebook, str(cell.get("id", "")), 'a picture has no alt text, or a short one. Use plotting.show(figure, alt="…").'
                 )
