@@ -43,11 +43,14 @@ class Claim:
     @property
     def band(self) -> str:
         """The band in words."""
+        if self.at_least is not None and self.at_least == self.at_most:
+            return f"exactly {self.at_least:g}"
         ends = [f"at least {self.at_least:g}" if self.at_least is not None else "", f"at most {self.at_most:g}" if self.at_most is not None else ""]
         return " and ".join(end for end in ends if end) or "reported, not held"
 
 
-_LEFT = 'style="text-align:left"'
+_TITLES = ("quantity", "the lecture says", "you measured", "band", "in band")  # the first two over text, the others over numbers
+_LEFT = ' style="text-align:left"'
 
 
 def _number(value: float) -> str:
@@ -68,11 +71,11 @@ def show(*claims: Claim) -> None:
         BandError: a measured number is outside its band; every such row is named.
     """
     rows = "".join(
-        f"<tr><td {_LEFT}>{html.escape(c.what)}</td><td {_LEFT}>{html.escape(c.lecture)}</td>"
+        f"<tr><td{_LEFT}>{html.escape(c.what)}</td><td{_LEFT}>{html.escape(c.lecture)}</td>"
         f"<td>{_number(c.measured)}{' ' * bool(c.unit)}{html.escape(c.unit)}</td><td>{c.band}</td><td>{_verdict(c)}</td></tr>"
         for c in claims
     )
-    titles = "".join(f'<th scope="col">{title}</th>' for title in ("quantity", "the lecture says", "you measured", "band", "in band"))
+    titles = "".join(f'<th scope="col"{_LEFT * (i < 2)}>{title}</th>' for i, title in enumerate(_TITLES))
     display(HTML(f"<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"))  # type: ignore[no-untyped-call]
     outside = [f"{c.what}: measured {c.measured:.4g}, expected {c.band}" for c in claims if not c.holds]
     if outside:
