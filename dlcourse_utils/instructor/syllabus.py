@@ -1,4 +1,4 @@
-"""``course/syllabus.md``: every lecture, its exercises, their points and how long they take. Generated, never kept by hand."""
+"""``course/syllabus.md``: every lecture, its exercises, their points, how long they take, how long it runs. Generated, never kept by hand."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def total_points(lecture: Lecture) -> float:
     return sum(exercise.points for exercise in lecture.exercises) + written_points(lecture)
 
 
+def running_seconds(lecture: Lecture) -> int | None:
+    """Seconds of one CPU core that the lecture says its whole solved notebook takes; None where it does not say."""
+    texts = (cell.source for cell in lecture.notebook.cells if role(cell) == "text")
+    found = next(filter(None, (re.search(r"about (\d+) seconds (?:on|of) one CPU core", text) for text in texts)), None)
+    return int(found[1]) if found else None
+
+
 def syllabus(lectures: Iterable[Lecture]) -> str:
     """The whole syllabus in Markdown.
 
@@ -46,9 +53,11 @@ def syllabus(lectures: Iterable[Lecture]) -> str:
             for cell in lecture.notebook.cells
             if role(cell) == "written"
         ]
+        seconds = running_seconds(lecture)
         parts.append(
             f"\n## {title(lecture)}\n\n[`{lecture.name}`](../notebooks/{lecture.name}.ipynb): {total:g} points, "
-            f"about {sum(e.minutes for e in lecture.exercises)} minutes of exercises\n\n"
+            f"about {sum(e.minutes for e in lecture.exercises)} minutes of exercises"
+            f"{f', about {seconds} seconds of one CPU core to run' if seconds else ''}\n\n"
             "| Exercise | Function | Points | Difficulty | Minutes |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
         )
     parts.append(f"\nAll lectures together: {everything:g} points.\n")
