@@ -35,7 +35,7 @@
 # "Universal function approximation", "Why go deep?", "Comparison of Depth". *Deep Learning for Computer Vision, Part I*: "Perceptron model and multilayer extension",
 # "Number of parameters in a network". The slides on one node, the neural network and its architecture that open the third set of lecture notes.
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import math

@@ -19,6 +19,8 @@
 # "How to fix / Good practice"; Deep Learning for Computer Vision, Part I, "Gradients via chain rule" and "Backpropagation". Where a slide is wrong, this notebook
 # says so, shows it by a number, and gives the number of the erratum.
 #
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
+#
 # **Conventions** Examples are rows: $x$ has shape $(N, d)$. A layer has a weight $W$ of shape (out, in) and computes the *pre-activation* $a = xW^\top + b$, then
 # $h = \sigma(a)$. The loss is $\mathcal L$ or $E$. The *error signal* of a layer is $\delta = \partial\mathcal L/\partial a$, with a plus sign; descent subtracts.
 # Arrays are NumPy float64, except in section 6, where they are torch tensors. None of your functions may change its inputs or draw from a global random generator.

@@ -28,7 +28,7 @@
 # |---|---|
 # | Time and points | about 300 minutes, 35 points |
 # | of which | exercises: 215 minutes, 31 points; written question: 20 minutes, 4 points; reading and experiments: 65 minutes |
-# | Running time | about 40 seconds on one CPU core, once everything is filled in |
+# | Running time | about 50 seconds on one CPU core, once everything is filled in |
 # | You need | NumPy and torch arrays, matrix products, gradient descent (02-backprop) |
 #
 # **Lecture sections it follows.** *Deep Learning for Computer Vision, Part II*: "Convolutional layers" to "Pooling layers". The slides *Neural Network
@@ -36,8 +36,7 @@
 # Networks" to "AlexNet". F. Minhas, *CS909* (Warwick): "Convolutional Networks" to "Why do CNNs work?". *Deep Learning & Computer Vision (and more)*: "Some
 # properties of natural signals" to "Summary: Convolutional Networks".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is
-# graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import math

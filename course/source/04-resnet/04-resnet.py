@@ -35,7 +35,7 @@
 # "ResNet Results", "Reasons for adding skip connections", "What can you do with just training batch norm parameters?", "What can you do without batch normalization?". *Deep Learning for Computer Vision, Part I*: "ResNet - 2015",
 # "More on Residual units and ResNet". Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024: "How do these layers correspond to 'semantics': numerical evaluation".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import copy

@@ -35,7 +35,7 @@
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick), "Transformers", from "Background" on kernels to "Another way of thinking about GPTs".
 # The lecture that closes the first set of lecture notes: "Vision Transformer (ViT, 2021)", "Vision Transformer (ViT) vs CNN". Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024, "The current scaling of models".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # Everything is torch. Compute in the dtype and on the device that you are given; change no argument; draw no random numbers except where a `seed` is given.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}

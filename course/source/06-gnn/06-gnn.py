@@ -17,14 +17,14 @@
 # |---|---|
 # | Time and points | about 240 minutes, 34 points |
 # | of which | exercises: 165 minutes, 30 points; written question: 20 minutes, 4 points; reading and experiments: 55 minutes |
-# | Running time | about 30 seconds on one CPU core, once everything is filled in |
+# | Running time | about 40 seconds on one CPU core, once everything is filled in |
 # | You need | PyTorch tensors, indexing with an index tensor, softmax, training by gradient descent |
 #
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick), "Neural Networks and Deep Learning": "Graph Neural Networks", "Graphs",
 # "How does a graph neural network layer work?", "Implementing Different Graph Neural Network Layers", "Message Passing Based Graph Neural Networks",
 # "Are Transformers (secretly) GNNs?", "Reading on Graph Neural Networks".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # PyTorch is yours to use; graph libraries are off limits in your answers. None of your functions may change its inputs or draw from a global random generator.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
