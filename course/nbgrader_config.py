@@ -51,4 +51,6 @@ c.Autograde.exporter_class = AnyNotebook
 c.Autograde.sanitize_preprocessors = [Rebuild]
 c.Autograde.autograde_preprocessors = [Execute, IgnorePattern, LimitOutput, SaveGrades, AssignLatePenalties]
 c.HTMLExporter.sanitize_html = True  # no student's HTML or script runs in feedback, nor in the formgrader
+# A picture comes as HTML and as PNG: show the PNG, with its alt text, for of sanitised HTML the bare text is left.
+c.NbConvertBase.display_data_priority = ["image/png", "image/jpeg", "text/html", "text/markdown", "text/latex", "text/plain"]
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]

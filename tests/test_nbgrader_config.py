@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import minicourse
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 
+from dlcourse_utils import plotting
 from dlcourse_utils.instructor.assign import load_config, source_notebook
 from dlcourse_utils.instructor.course import Lecture
 from dlcourse_utils.instructor.engine.notes import REMARKS
@@ -46,6 +49,18 @@ def test_a_marker_that_a_student_writes_breaks_nothing_of_their_feedback() -> No
     for submitted in (mine, answer):
         before = submitted.source
         assert HideTests().preprocess_cell(submitted, {}, 0)[0].source == before
+
+
+def test_a_picture_is_shown_with_its_alt_text_and_html_is_not(checkout: Path) -> None:
+    bundle = {"text/html": plotting.as_html(b"pixels", "A line that rises."), "image/png": "cGl4ZWxz", "text/plain": "A line that rises."}
+    picture = new_output("display_data", bundle, metadata={"image/png": {"alt": "A line that rises."}})
+    markup = new_output("display_data", {"text/html": "<b onclick=boo()>x</b>", "text/plain": "x"})
+    page, _ = HTMLExporter(config=load_config(checkout), template_name="classic").from_notebook_node(
+        new_notebook(cells=[new_code_cell("draw()", outputs=[picture, markup])])
+    )
+    assert re.search(r'<img alt="A line that rises\."\s+src="data:image/png;base64,cGl4ZWxz"', page)
+    assert "&lt;img" not in page
+    assert "onclick=boo" not in page
 
 
 @pytest.mark.parametrize(
