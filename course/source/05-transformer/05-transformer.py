@@ -515,7 +515,7 @@ with check("three tokens", points=0.5):
             ],
             "The mask is the wrong way round: True is where a query may look.": [[False, True, True], [False, False, True], [False, False, False]],
             "Everything is allowed.": [[True, True, True], [True, True, True], [True, True, True]],
-            "These are the numbers that are added to scores. A mask is bool here: True where a query may look.": [
+            "This is a mask to add to the scores, 0 and minus infinity. Here a mask says True or False: True where a query may look.": [
                 [0, -math.inf, -math.inf],
                 [0, 0, -math.inf],
                 [0, 0, 0],
