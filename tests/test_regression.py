@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_untouched_copy_passes(solved: Path, tmp_path: Path) -> None:
     status, report = rerun(solved, tmp_path)
+    assert status == 0, report
+
+
+def test_pixels_that_another_machine_draws_otherwise_are_no_change(solved: Path, tmp_path: Path) -> None:
+    text, pictures = re.subn("iVBOR[A-Za-z0-9+/=]+", "iVBORw0KGgo=", solved.read_text(encoding="utf-8"))
+    assert pictures == 5  # the figure and the static twin, each as HTML and as PNG, and the live picture
+    elsewhere = tmp_path / "elsewhere.ipynb"
+    elsewhere.write_text(text, encoding="utf-8")
+    status, report = rerun(elsewhere, tmp_path)
     assert status == 0, report
 
 
