@@ -50,7 +50,9 @@ def figures_have_alt_text(lecture: Lecture) -> Iterator[Finding]:
                 alts = [*(alts or [""]), output.get("metadata", {}).get("image/png", {}).get("alt", "")]
             if any(len(alt) < _ALT_CHARACTERS for alt in alts):
                 yield Finding(
-                    lecture.solved_notebook, str(cell.get("id", "")), 'a picture has no alt text, or a short one. Use plotting.show(figure, alt="…").'
+                    lecture.solved_notebook,
+                    str(cell.get("id", "")),
+                    'a picture has no alt text, or a short one. Use plotting.show(figure, alt="…"), and build again.',
                 )
 
 
