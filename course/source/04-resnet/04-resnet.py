@@ -28,7 +28,7 @@
 # |---|---|
 # | Time and points | about 270 minutes, 29 points |
 # | of which | exercises: 185 minutes, 25 points; written question: 20 minutes, 4 points; reading and experiments: 65 minutes |
-# | Running time | about 50 seconds on one CPU core, once everything is filled in |
+# | Running time | about 55 seconds on one CPU core, once everything is filled in |
 # | You need | torch modules and autograd, convolutions (03-filters), backpropagation (02-backprop) |
 #
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick): "Understanding Batch-Normalization", "Networks with Skip Connections", "Simply Stacking Layers?", "Residual Learning: skip connections", "ResNet Models",
