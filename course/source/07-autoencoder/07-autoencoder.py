@@ -100,8 +100,8 @@ def pca(X: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         k: number of components.
 
     Returns:
-        The mean, shape (D,); the components as orthonormal columns, shape (D, k), by falling variance; and their variances, with N - 1 in the
-        denominator, shape (k,). All in the dtype of ``X``.
+        The mean, shape (D,); the components as orthonormal columns, shape (D, k), by falling variance; and their
+        variances, with N - 1 in the denominator, shape (k,). All in the dtype of ``X``.
 
     Raises:
         ValueError: ``k`` is not between 1 and min(N, D).
@@ -441,8 +441,8 @@ def linear_ae(X: Tensor, k: int, steps: int = 1500, seed: int = 0) -> tuple[Tens
         seed: of the initial weights; the same seed gives the same result.
 
     Returns:
-        The encoder E, shape (k, D), and the decoder Dm, shape (D, k), for centred data and without a gradient, in the dtype of ``X``; and the loss
-        before each step, ``steps`` numbers: the mean over the examples of the squared norm.
+        The encoder E, shape (k, D), and the decoder Dm, shape (D, k), for centred data and without a gradient, in the
+        dtype of ``X``; and the loss before each step, ``steps`` numbers: the mean over the examples of the squared norm.
     """
     ### BEGIN SOLUTION
     generator = torch.Generator().manual_seed(seed)
@@ -619,7 +619,15 @@ with checks.uses("pca", "reconstruct", "rec_error", "linear_ae"):
 
 # %% nbgrader={"grade": false, "grade_id": "setup-minimise", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def minimise(
-    loss: Callable[[Tensor], Tensor], model: nn.Module, x: Tensor, *, epochs: int, lr: float = 0.01, batch_size: int = 32, seed: int = 0, desc: str = ""
+    loss: Callable[[Tensor], Tensor],
+    model: nn.Module,
+    x: Tensor,
+    *,
+    epochs: int,
+    lr: float = 0.01,
+    batch_size: int = 32,
+    seed: int = 0,
+    desc: str = "",
 ) -> list[float]:
     """Train ``model`` in place: one step of Adam a batch, with a one-cycle learning rate.
 
@@ -772,7 +780,12 @@ with checks.uses("pca", "reconstruct", "rec_error"):
 
 
 # %% nbgrader={"grade": false, "grade_id": "dae_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def dae_loss(model: nn.Module, x: Tensor, corrupt: Callable[[Tensor, torch.Generator], Tensor], gen: torch.Generator) -> Tensor:
+def dae_loss(
+    model: nn.Module,
+    x: Tensor,
+    corrupt: Callable[[Tensor, torch.Generator], Tensor],
+    gen: torch.Generator,
+) -> Tensor:
     """The loss of a denoising autoencoder on one batch (Vincent et al. 2008).
 
     Args:
@@ -1712,7 +1725,13 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae"):
 
 
 # %% nbgrader={"grade": false, "grade_id": "sample_ae", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def sample_ae(enc: Callable[[Tensor], Tensor], dec: Callable[[Tensor], Tensor], X: Tensor, n: int, gen: torch.Generator) -> Tensor:
+def sample_ae(
+    enc: Callable[[Tensor], Tensor],
+    dec: Callable[[Tensor], Tensor],
+    X: Tensor,
+    n: int,
+    gen: torch.Generator,
+) -> Tensor:
     """New examples from an autoencoder that has no prior: a Gaussian is fitted to its codes.
 
     Args:
@@ -1899,8 +1918,9 @@ def vq(z: Tensor, C: Tensor, beta: float = 0.25) -> tuple[Tensor, Tensor, Tensor
         beta: weight of the commitment term, which moves the vectors.
 
     Returns:
-        The nearest rows of the codebook, shape (N, d), through which gradients pass to ``z`` unchanged and to ``C`` not at all; their indices, int64 of
-        shape (N,); and the loss, a scalar tensor: the mean squared difference with only ``C`` moving, plus beta times the same with only ``z`` moving.
+        The nearest rows of the codebook, shape (N, d), through which gradients pass to ``z`` unchanged and to ``C`` not
+        at all; their indices, int64 of shape (N,); and the loss, a scalar tensor: the mean squared difference with only
+        ``C`` moving, plus beta times the same with only ``z`` moving.
     """
     ### BEGIN SOLUTION
     idx = torch.cdist(z, C).argmin(1)

@@ -46,7 +46,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchmetrics.image.fid  # noqa: F401  # takes seconds: here once, rather than inside a check with a time limit
+import torchmetrics.image.fid  # noqa: F401  # takes seconds: better here than inside a check with a time limit
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import integrate, special, stats
@@ -100,11 +100,12 @@ def inverse_transform(u: Tensor, target: Callable[[Tensor], Tensor] | Tensor) ->
 
     Args:
         u: uniform numbers in [0, 1), shape (n,).
-        target: the quantile function, which maps tensors of any shape entry by entry; or a table of probabilities, shape (K,), whose sum is 1 up to rounding.
+        target: the quantile function, which maps tensors of any shape entry by entry; or a table of probabilities,
+            shape (K,), whose sum is 1 up to rounding.
 
     Returns:
-        Shape (n,): one sample for each entry of ``u``, in its order. For a quantile function its values; for a table class numbers, int64 from 0 to K - 1,
-        never one of probability 0. At the very edge of two classes either will do.
+        Shape (n,): one sample for each entry of ``u``, in its order. For a quantile function its values; for a table
+        class numbers, int64 from 0 to K - 1, never one of probability 0. At the very edge of two classes either will do.
     """
     ### BEGIN SOLUTION
     if callable(target):
@@ -268,7 +269,8 @@ def d_loss(real: Tensor, fake: Tensor) -> Tensor:
         fake: logits of generated samples, shape (m,) or (m, 1).
 
     Returns:
-        A scalar: the mean loss over the real samples plus the mean loss over the generated ones. Finite for logits of any size.
+        A scalar: the mean loss over the real samples plus the mean loss over the generated ones. Finite for logits of
+        any size.
     """
     ### BEGIN SOLUTION
     return F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -523,7 +525,8 @@ def players(seed: int, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, n
     """A small generator (2 -> 3) and a discriminator (3 -> 1)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        G, D = (nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, outputs)) for inputs, outputs in ((2, 3), (3, 1)))
+        G = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 3))
+        D = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
     return G.to(dtype), D.to(dtype)
 
 
@@ -533,7 +536,7 @@ def flat(module: nn.Module) -> Tensor:
 
 
 def moved(module: nn.Module, loss: Callable[[], Tensor], rate: float) -> Tensor:
-    """All parameters as one vector after a step of plain gradient descent on ``loss()``; the module moves there."""
+    """All parameters as one vector after a step of gradient descent on ``loss()``; the module moves there."""
     parameters = list(module.parameters())
     gradients = torch.autograd.grad(loss(), parameters)
     with torch.no_grad():
@@ -850,7 +853,8 @@ def optimal_D(p: Tensor, q: Tensor) -> Tensor:
         q: probabilities of generated samples, shape (K,).
 
     Returns:
-        Shape (K,): the best probability of "real" at each point; where ``p`` and ``q`` are both 0 any number from 0 to 1.
+        Shape (K,): the best probability of "real" at each point; where ``p`` and ``q`` are both 0 any number from 0
+        to 1.
     """
     ### BEGIN SOLUTION
     total = p + q
@@ -928,7 +932,8 @@ def gan_value(p: Tensor, q: Tensor) -> Tensor:
         q: probabilities of generated samples, shape (K,).
 
     Returns:
-        A scalar: the sum of p log D + q log(1 - D) for the best D, in natural logarithms; from -log 4 (p = q) to 0 (nothing in common).
+        A scalar: the sum of p log D + q log(1 - D) for the best D, in natural logarithms; from -log 4 (p = q) to 0
+        (nothing in common).
     """
     ### BEGIN SOLUTION
     best = optimal_D(p, q)
@@ -1111,11 +1116,12 @@ def r1_penalty(D: nn.Module, x: Tensor) -> Tensor:
     """How steep a discriminator is on real data (Mescheder, Geiger and Nowozin 2018).
 
     Args:
-        D: discriminator, samples to logits of shape (n,) or (n, 1); a sample's logit does not depend on the others.
+        D: discriminator, samples to logits of shape (n,) or (n, 1), each of which depends on its own sample only.
         x: real samples, shape (n, ...). They stay as they are; ``requires_grad`` is not switched on in place.
 
     Returns:
-        A scalar with a gradient for the parameters of ``D``: the mean over the samples of the squared norm of the logit's gradient by the sample.
+        A scalar with a gradient for the parameters of ``D``: the mean over the samples of the squared norm of the
+        logit's gradient by the sample.
     """
     ### BEGIN SOLUTION
     x = x.detach().requires_grad_()
@@ -1232,7 +1238,7 @@ def tosses_of(p: float, n: int, seed: int) -> Tensor:
 
 
 def heads(G: nn.Module, n: int = 2000) -> tuple[float, float]:
-    """Mean of a coin generator's samples, and the share of them above one half, over n evenly spread quantiles of normal noise."""
+    """Mean of a coin generator's samples and their share above one half, over n even quantiles of normal noise."""
     z = torch.special.ndtri((torch.arange(n) + 0.5) / n)[:, None]
     with torch.no_grad():
         samples = G(z)
@@ -1267,7 +1273,8 @@ def train_coin(flips: Tensor, seed: int) -> nn.Module:
         seed: where everything random comes from; the same seed gives the same generator.
 
     Returns:
-        The generator: it maps standard normal noise, shape (n, 1), to tosses between 0 and 1, shape (n, 1). Nearly all of them are near 0 or near 1.
+        The generator: it maps standard normal noise, shape (n, 1), to tosses between 0 and 1, shape (n, 1). Nearly all
+        of them are near 0 or near 1.
     """
     ### BEGIN SOLUTION
     training.seed_everything(seed)

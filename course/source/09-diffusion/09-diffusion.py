@@ -57,7 +57,7 @@ Schedule = tuple[Tensor, Tensor, Tensor]  # (beta, alpha, abar), each float64 of
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]  # (x, t) -> eps: x of shape (N, ...), t int64 (N,), eps like x
 
 torch.set_num_threads(1)  # these models are tiny: more threads only get in each other's way
-digits = data.load("digits").torch()  # 1347 images of 8x8 to learn from, 450 to be compared with; pixels from 0 to 1
+digits = data.load("digits").torch()  # 1347 images of 8x8 to learn from, 450 to compare with; pixels from 0 to 1
 
 # %% [markdown]
 # ## 1  How fast to forget
@@ -104,7 +104,8 @@ def schedule(T: int, kind: str = "linear") -> Schedule:
         kind: ``linear`` (beta equally spaced from 0.1/T to 20/T) or ``cosine`` (with offset 0.008).
 
     Returns:
-        beta, alpha = 1 - beta, and abar, the cumulative product of alpha: each float64 of shape (T,), on the CPU. No beta is above 0.999.
+        beta, alpha = 1 - beta, and abar, the cumulative product of alpha: each float64 of shape (T,), on the CPU. No
+        beta is above 0.999.
 
     Raises:
         ValueError: there is no schedule of that kind.
@@ -589,8 +590,8 @@ def posterior(xt: Tensor, x0: Tensor, t: Tensor, abar: Tensor) -> tuple[Tensor, 
         abar: what each step leaves of the data's variance, shape (T,), any floating dtype.
 
     Returns:
-        The mean, with the shape and dtype of ``xt``, and the variance, of shape (N, 1, ..., 1) with as many axes as ``xt``, or expanded to its shape.
-        At t = 0 they are ``x0`` and 0.
+        The mean, with the shape and dtype of ``xt``, and the variance, of shape (N, 1, ..., 1) with as many axes as
+        ``xt``, or expanded to its shape. At t = 0 they are ``x0`` and 0.
     """
     ### BEGIN SOLUTION
     padded = torch.cat([abar.new_ones(1), abar]).to(xt)
@@ -774,7 +775,8 @@ def p_sample_loop(eps_fn: NoisePredictor, shape: tuple[int, ...], sched: Schedul
     """Ancestral sampling (Ho et al. 2020, algorithm 2).
 
     Args:
-        eps_fn: called once a step, as eps_fn(x, t), with t int64 of shape (N,), the same step for all; gives the noise in x.
+        eps_fn: called once a step, as eps_fn(x, t), with t int64 of shape (N,), the same step for all; gives the noise
+            in x.
         shape: of the samples, (N, ...).
         sched: beta, alpha and abar, each of shape (T,).
         gen: everything random is drawn from it; its device is that of the samples.
@@ -1054,7 +1056,15 @@ with checks.uses("schedule", "posterior", "p_sample_loop"):
 
 
 # %% nbgrader={"grade": false, "grade_id": "ddim_step", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def ddim_step(xt: Tensor, eps: Tensor, t: int, s: int, abar: Tensor, eta: float = 0.0, gen: torch.Generator | None = None) -> Tensor:
+def ddim_step(
+    xt: Tensor,
+    eps: Tensor,
+    t: int,
+    s: int,
+    abar: Tensor,
+    eta: float = 0.0,
+    gen: torch.Generator | None = None,
+) -> Tensor:
     """One DDIM step from level t to level s (Song et al. 2021, eqs. 12 and 16).
 
     Args:
@@ -1385,7 +1395,8 @@ class Denoiser(nn.Module):
         super().__init__()
         self.classes = classes
         self.register_buffer("frequencies", torch.exp(-math.log(1000) * torch.arange(16) / 16))
-        self.data, self.time, self.label = nn.Linear(d, width), nn.Linear(32, width), nn.Embedding(classes + 1, width)
+        self.data, self.time = nn.Linear(d, width), nn.Linear(32, width)
+        self.label = nn.Embedding(classes + 1, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.out = nn.Linear(width, d)
@@ -1504,7 +1515,14 @@ check.report()
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_ddpm", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def train_ddpm(x: Tensor, y: Tensor, abar: Tensor, steps: int = 2000, drop: float = 0.1, seed: int = 0) -> nn.Module:
+def train_ddpm(
+    x: Tensor,
+    y: Tensor,
+    abar: Tensor,
+    steps: int = 2000,
+    drop: float = 0.1,
+    seed: int = 0,
+) -> nn.Module:
     """Train a class-conditional diffusion model that can also do without labels.
 
     Args:

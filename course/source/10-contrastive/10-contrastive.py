@@ -780,7 +780,8 @@ def linear_probe(enc: nn.Module, X: Tensor, y: Tensor, Xt: Tensor, yt: Tensor, n
     """Test accuracy of a linear classifier on frozen features of a few labelled images.
 
     Args:
-        enc: encoder of images (N, ...) to features (N, d). Its parameters and buffers stay as they are; it is put into eval mode.
+        enc: encoder of images (N, ...) to features (N, d). Its parameters and buffers stay as they are; it is put into
+            eval mode.
         X: images to take the labelled ones from, shape (N, ...), on the encoder's device.
         y: their labels, int64, shape (N,). Only those of the first ``n_per_class`` images of each class are used.
         Xt: test images, shape (M, ...). Each is judged by itself, whatever the others are.
@@ -959,13 +960,16 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "collapse_score", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def collapse_score(Z: Tensor) -> float:
-    """How far the directions of embeddings are spread: 0 when they all agree, about 1 when they are even (Chen and He 2021, section 4.1).
+    """How far the directions of embeddings are spread: 0 when they all agree, about 1 when they are even.
+
+    Source: Chen and He 2021, section 4.1.
 
     Args:
         Z: embeddings, shape (N, d), N at least 2, of any length.
 
     Returns:
-        The root of d times the mean over the coordinates of the standard deviation, over the rows, of the unit-length embeddings.
+        The root of d times the mean over the coordinates of the standard deviation, over the rows, of the unit-length
+        embeddings.
     """
     ### BEGIN SOLUTION
     return math.sqrt(Z.shape[1]) * float(F.normalize(Z, dim=1).std(0).mean())
@@ -1093,7 +1097,13 @@ PairLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_simclr", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def train_simclr(X: Tensor, seed: int = 0, steps: int = 150, views: Views | None = None, loss: PairLoss | None = None) -> tuple[nn.Module, list[float]]:
+def train_simclr(
+    X: Tensor,
+    seed: int = 0,
+    steps: int = 150,
+    views: Views | None = None,
+    loss: PairLoss | None = None,
+) -> tuple[nn.Module, list[float]]:
     """Train an encoder on unlabelled images by telling them apart (Chen et al. 2020).
 
     Args:
@@ -1101,10 +1111,12 @@ def train_simclr(X: Tensor, seed: int = 0, steps: int = 150, views: Views | None
         seed: where everything random comes from; the same seed gives the same encoder.
         steps: number of optimiser steps.
         views: ``views(batch, gen)`` gives two views of a batch; None is ``two_views``.
-        loss: ``loss(z1, z2)`` of the two views' embeddings, a scalar; None is ``nt_xent`` with a temperature of your choice.
+        loss: ``loss(z1, z2)`` of the two views' embeddings, a scalar; None is ``nt_xent`` with a temperature of your
+            choice.
 
     Returns:
-        The encoder without its projection head, a module from (n, 1, H, W) to features (n, d) with d at least 16, on the device of ``X``; and the loss at each step.
+        The encoder without its projection head, a module from (n, 1, H, W) to features (n, d) with d at least 16, on
+        the device of ``X``; and the loss at each step.
     """
     ### BEGIN SOLUTION
     training.seed_everything(seed)
