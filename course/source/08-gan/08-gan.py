@@ -141,7 +141,7 @@ with check("a coin, and a quantile function", points=1, off_limits=READY_MADE_DR
         [2.0, 2.5, 1.5] if turned else [2.0, 1.5, 2.5],
         mistakes={
             "The quantile function was not applied: this is u itself.": [0.5, 0.25, 0.75],
-            "The function was taken for the distribution function and inverted. It is the quantile function: apply it.": [-0.25, -0.375, -0.125],
+            "The function was inverted, as if it were the distribution function. Apply it.": [-0.25, -0.375, -0.125],
             "The samples come out sorted. Each belongs to its own u.": [1.5, 2.0, 2.5],
         },
     )
@@ -286,7 +286,7 @@ with check("two real and three fake logits", points=1):
         1.454483,
         mistakes={
             "The labels are swapped: a real sample is to get 1 and a generated one 0.": 2.121150,
-            "The generated samples are labelled real. That is the generator's wish; the discriminator labels them 0.": 1.121150,
+            "The fakes are labelled real, as the generator wishes. The discriminator labels them 0.": 1.121150,
             "These are sums over the batches. Take the mean of each.": 3.953412,
             "This is one mean over all five. Take the mean of each batch, then add.": 0.790682,
             "This is half of it: add the two means.": 0.727242,
@@ -405,7 +405,7 @@ with check("two fake logits", points=1):
         0.680925,
         mistakes={
             "The two modes are swapped.": -1.680925,
-            "The fakes are labelled 0, as the discriminator does. The generator wants them to be taken for real.": 1.680925,
+            "The fakes are labelled 0, as the discriminator does. The generator wants them taken for real.": 1.680925,
             "This is the sum. Take the mean.": 1.361849,
             "The sign is wrong: minimising this makes the fakes easier to tell.": -0.680925,
         },
@@ -416,7 +416,7 @@ with check("two fake logits", points=1):
         mistakes={
             "The two modes are swapped.": 0.680925,
             "The saturating loss is not the other one with a minus sign: it is the mean of log(1 − D).": -0.680925,
-            "The sign is wrong: this is −log(1 − D), the discriminator's loss. The generator minimises log(1 − D).": 1.680925,
+            "The sign is wrong: this is −log(1 − D), the discriminator's loss. Minimise log(1 − D).": 1.680925,
             "This is the sum. Take the mean.": -3.361849,
         },
     )
@@ -630,7 +630,11 @@ with check("two straight lines, one step", points=1):
             "The noise itself was shown as the fake sample. Show G(z).": 0.475508,
         },
     )
-    check.close(G.weight.item(), 2.0, mistakes={"The generator moved. Each optimiser holds one network.": G.weight.item()})
+    check.close(
+        G.weight.item(),
+        2.0,
+        mistakes={"The generator moved. Each optimiser holds one network.": G.weight.item()},
+    )
 
 
 ### BEGIN HIDDEN TESTS
@@ -760,7 +764,12 @@ with check("two straight lines, one step", points=1):
     with torch.random.fork_rng():
         G, D = line(2.0), line(0.5)
     loss = g_step(G, D, torch.optim.SGD(G.parameters(), lr=0.1), torch.ones(1, 1, dtype=torch.float64))
-    check.close(float(loss), 0.313262, rtol=1e-5, mistakes={"This is the loss after the step. Return the one that was minimised.": 0.311458})
+    check.close(
+        float(loss),
+        0.313262,
+        rtol=1e-5,
+        mistakes={"This is the loss after the step. Return the one that was minimised.": 0.311458},
+    )
     check.close(
         G.weight.item(),
         2.013447,
@@ -769,10 +778,14 @@ with check("two straight lines, one step", points=1):
             "The generator did not move. Was it cut off with `detach`, or is `backward` missing?": 2.0,
             "The generator went the wrong way: its samples are now easier to tell from real ones.": 1.986553,
             "This is a step on the saturating loss. Take the non-saturating one.": 2.036553,
-            "The fakes are labelled 0, as the discriminator does. The generator wants them to be taken for real.": 1.963447,
+            "The fakes are labelled 0, as the discriminator does. The generator wants them taken for real.": 1.963447,
         },
     )
-    check.close(D.weight.item(), 0.5, mistakes={"The discriminator moved. Each optimiser holds one network.": D.weight.item()})
+    check.close(
+        D.weight.item(),
+        0.5,
+        mistakes={"The discriminator moved. Each optimiser holds one network.": D.weight.item()},
+    )
 
 ### BEGIN HIDDEN TESTS
 with check("goes downhill, twice, and leaves the discriminator where it is", points=1):
@@ -1142,8 +1155,8 @@ with check("a paraboloid", points=1):
             "The norms were not squared.": 3.118034,
             "This is the sum over the samples. Take the mean.": 44.0,
             "The gradient of the *mean* logit was taken, which is n times too small. Take that of the sum.": 0.6875,
-            "The gradient of the mean logit was taken, and then the sum. Take the gradient of the sum, and then the mean.": 2.75,
-            "This is a mean over all entries, or half the penalty. Sum the squares of each sample's gradient, then take the mean over the samples.": 5.5,
+            "The gradient of the mean logit was taken, and then the sum. Take that of the sum, then the mean.": 2.75,
+            "This is a mean over all entries, or half of it. Take the mean of each sample's sum of squares.": 5.5,
             "This pulls the norm to 1, as WGAN-GP does. R1 pulls it to 0.": 5.763932,
             "This is the norm of the mean gradient. Take the mean of the squared norms.": 6.25,
         },
@@ -1341,16 +1354,18 @@ def judge(samples, want):
     """Hold the mean and the share above one half against the share of heads."""
     check.shape(samples, (2000, 1))
     mean, share = float(samples.mean()), float((samples > 0.5).float().mean())
-    check.law(bool(((samples >= 0) & (samples <= 1)).all()), f"tosses lie between 0 and 1; yours from {float(samples.min()):.3g} to {float(samples.max()):.3g}")
     check.law(
-        abs(mean - want) <= 0.05 and abs(share - want) <= 0.05,
+        bool(((samples >= 0) & (samples <= 1)).all()),
+        f"tosses lie between 0 and 1; yours from {float(samples.min()):.3g} to {float(samples.max()):.3g}",
+    )
+    near, one_face = abs(mean - want) <= 0.05, not 0.02 <= mean <= 0.98
+    check.law(
+        near and abs(share - want) <= 0.05,
         f"mean and share above ½ within 0.05 of {want:.3f}; got a mean of {mean:.3f} and a share of {share:.3f}",
         mistakes={
-            "It makes the same of every z: a constant is no toss.": samples.std() < 0.1 and 0.02 < mean < 0.98,
-            "It always shows the same face: the players circle. Is the penalty in the discriminator's loss, on the real samples, with the factor γ/2? Is there momentum?": mean
-            < 0.02
-            or mean > 0.98,
-            "The mean is right and the tosses are grey: they lie in between, where no real one does.": abs(mean - want) <= 0.05,
+            "It makes the same of every z: a constant is no toss.": samples.std() < 0.1 and not one_face,
+            "It always shows the same face: the players circle. Is the penalty added? Is there momentum?": one_face,
+            "The mean is right and the tosses are grey: they lie in between, where no real one does.": near,
             "Heads and tails are swapped.": abs(1 - mean - want) <= 0.05 and abs(want - 0.5) > 0.06,
             "It has not settled. Train longer, with larger batches, or without momentum.": True,
         },
@@ -1534,12 +1549,12 @@ with check("three points and two", points=1):
         -0.082749,
         rtol=1e-3,
         mistakes={
-            "The diagonal was kept: this is the biased estimate. Leave out the pairs of a sample with itself.": 0.016135,
+            "The diagonal was kept: the estimate is biased. Leave out the pairs of a sample with itself.": 0.016135,
             "The kernel divides by σ². It is 2σ².": -0.126154,
             "The kernel divides by 2σ. It is 2σ².": -0.147935,
             "The distance was not squared.": -0.034133,
             "The mixed term counts twice.": 0.823810,
-            "The diagonal was left out of the sums, but they are still divided by n². There are n(n − 1) pairs.": -0.817199,
+            "The diagonal was left out, but the sums are divided by n². There are n(n − 1) pairs.": -0.817199,
             "The sign is wrong: the mixed term is subtracted, the others are added.": 0.082749,
         },
     )
@@ -1571,7 +1586,7 @@ with check("fresh samples", points=0.5):
             rtol=1e-3,
             atol=1e-6,
             mistakes={
-                "The diagonal was kept: this is the biased estimate. Leave out the pairs of a sample with itself.": xx.mean() + yy.mean() - 2 * xy.mean(),
+                "The diagonal was kept: the estimate is biased. Leave out the pairs of a sample with itself.": xx.mean() + yy.mean() - 2 * xy.mean(),
                 "This is the root. The squared discrepancy is asked for.": math.sqrt(max(off_diagonal(xx) + off_diagonal(yy) - 2 * xy.mean(), 0)),
             },
         )
@@ -1651,7 +1666,7 @@ with check("three numbers and three, two and three", points=0.5, off_limits=READ
             "This is the difference of the means. Mass that is moved left and right does not cancel.": 1.0,
             "The distances were squared. Take them as they are.": 5.666667,
             "This is a sum. Take the mean over the pairs.": 5.0,
-            "This is the greatest difference of the distribution functions (Kolmogorov–Smirnov). Take the area between them.": 0.333333,
+            "This is the largest gap between the distribution functions. Take the area between them.": 0.333333,
         },
     )
     check.close(

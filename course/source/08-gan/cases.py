@@ -68,7 +68,7 @@ def inverse_transform(u, target):
 
 
 # %% wrong | inverse_transform | the quantile function taken for the distribution function
-# hint: taken for the distribution function
+# hint: as if it were the distribution function
 def inverse_transform(u, target):
     if callable(target):
         low, high = torch.full_like(u, -50.0), torch.full_like(u, 50.0)
@@ -141,7 +141,7 @@ def d_loss(real, fake):
 
 
 # %% wrong | d_loss | fakes labelled real
-# hint: The generated samples are labelled real
+# hint: The fakes are labelled real
 def d_loss(real, fake):
     return F.softplus(-real).mean() + F.softplus(-fake).mean()
 
@@ -231,7 +231,7 @@ def g_loss(fake, mode="ns"):
 
 
 # %% wrong | g_loss | saturating with the wrong sign
-# hint: The generator minimises log(1 − D)
+# hint: Minimise log(1 − D)
 def g_loss(fake, mode="ns"):
     if mode == "ns":
         return F.softplus(-fake).mean()
@@ -868,7 +868,7 @@ def mmd2(X, Y, sigma):
 
 
 # %% wrong | mmd2 | divided by n squared
-# hint: but they are still divided by n²
+# hint: the sums are divided by n²
 def mmd2(X, Y, sigma):
     n, m = len(X), len(Y)
 
@@ -948,7 +948,7 @@ def w1(x, y):
 
 
 # %% wrong | w1 | greatest difference
-# hint: Kolmogorov–Smirnov
+# hint: the largest gap between the distribution functions
 def w1(x, y):
     ends = torch.cat([x, y])
     below = [(t[:, None] <= ends).to(x.dtype).mean(0) for t in (x, y)]

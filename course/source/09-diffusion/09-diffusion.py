@@ -134,7 +134,7 @@ with check("linear with 25 steps, cosine with 4", points=1):
         [0.004, 0.0371667, 0.8],
         atol=1e-6,
         mistakes={
-            "The end points do not grow as T shrinks. They are 0.1/T and 20/T; 0.0001 and 0.02 are theirs for T = 1000.": [0.0001, 0.0009292, 0.02],
+            "The end points do not grow as T shrinks. They are 0.1/T and 20/T.": [0.0001, 0.0009292, 0.02],
             "The steps start from 0. The first beta is 0.1/T.": [0.0, 0.0333333, 0.8],
         },
     )
@@ -146,7 +146,7 @@ with check("linear with 25 steps, cosine with 4", points=1):
         mistakes={
             "abar is shifted by one step: abar[0] is alpha[0], not 1.": [1.0, 0.996, 0.0000012],
             "abar is the product of the betas. Take the alphas.": [0.004, 0.0001487, 0.0],
-            "abar is a sum. Each step keeps a share of what is left, so the shares multiply.": [0.996, 1.9588333, 14.95],
+            "abar is a sum. Each step keeps a share of what is left: shares multiply.": [0.996, 1.9588333, 14.95],
         },
     )
     beta, alpha, abar = schedule(4, "cosine")
@@ -155,7 +155,7 @@ with check("linear with 25 steps, cosine with 4", points=1):
         [0.8470122, 0.4938436, 0.1442721, 0.0001443],
         atol=1e-6,
         mistakes={
-            "beta was not clipped to 0.999: the last abar is 0, and later formulas divide by it.": [0.8470122, 0.4938436, 0.1442721, 0.0],
+            "beta was not clipped to 0.999: the last abar is 0. Clip it first.": [0.8470122, 0.4938436, 0.1442721, 0.0],
             "The offset 0.008 is missing.": [0.8535534, 0.5, 0.1464466, 0.0001464],
             "abar is shifted by one step: it starts at f(0)/f(0) = 1.": [1.0, 0.8470122, 0.4938436, 0.1442721],
             "The cosine was not squared.": [0.9203326, 0.7027401, 0.3798317, 0.0003798],
@@ -287,10 +287,10 @@ with check("two examples by hand", points=1):
         ),
         [[6.8, 1.6], [8.0, 7.4]],
         mistakes={
-            "The roots are missing: abar is a share of the variance, and its root scales x0.": [[4.24, 1.28], [6.4, 6.04]],
+            "The roots are missing: abar is a share of the variance.": [[4.24, 1.28], [6.4, 6.04]],
             "The two coefficients are swapped: step 0 has the least noise.": [[8.6, 1.2], [6.0, 5.2]],
-            "t lines up with the last axis. Give abar[t] the shape (N, 1, …): each example has its own step.": [[6.8, 1.2], [6.0, 7.4]],
-            "The noise is scaled by 1 - sqrt(abar). It is sqrt(1 - abar): variances add up to one, not standard deviations.": [[2.8, 1.6], [4.0, 3.4]],
+            "t lines up with the last axis. Give abar[t] the shape (N, 1, …).": [[6.8, 1.2], [6.0, 7.4]],
+            "The noise is scaled by 1 - sqrt(abar), not sqrt(1 - abar). Variances add up.": [[2.8, 1.6], [4.0, 3.4]],
             "The data does not shrink: x0 is multiplied by sqrt(abar).": [[7.0, 2.0], [8.0, 7.0]],
             "The noise does not shrink: eps is multiplied by sqrt(1 - abar).": [[10.8, 1.6], [10.0, 9.4]],
             "All examples got the step of the first. Each has its own.": [[6.8, 1.6], [6.0, 5.2]],
@@ -336,7 +336,7 @@ with check("fresh data with other shapes", points=2):
             rtol=1e-4 if dtype == torch.float32 else 1e-9,
             atol=1e-5,
             mistakes={
-                "t lines up with the last axis. Give abar[t] the shape (N, 1, …): each example has its own step.": across,
+                "t lines up with the last axis. Give abar[t] the shape (N, 1, …).": across,
                 "The two coefficients are swapped: step 0 has the least noise.": lambda x0=x0, t=t, eps=eps, abar=abar: noised(eps, t, x0, abar),
                 "All examples got the step of the first. Each has its own.": lambda x0=x0, t=t, eps=eps, abar=abar: noised(x0, t * 0 + t[0], eps, abar),
             },
@@ -447,7 +447,8 @@ check.use(q_sample=trusted_q_sample)
 ### END HIDDEN TESTS
 
 with check("answering 0 costs 1 a coordinate", points=1):
-    loss = ddpm_loss(lambda x, t: 0 * x, torch.full((400, 16), 3.0), torch.tensor([0.9, 0.5, 0.1]), torch.Generator().manual_seed(0))
+    abar, gen = torch.tensor([0.9, 0.5, 0.1]), torch.Generator().manual_seed(0)
+    loss = ddpm_loss(lambda x, t: 0 * x, torch.full((400, 16), 3.0), abar, gen)
     check.shape(loss, ())
     check.law(
         0.89 <= loss <= 1.11,
@@ -606,14 +607,15 @@ def posterior(xt: Tensor, x0: Tensor, t: Tensor, abar: Tensor) -> tuple[Tensor, 
 check = checks.exercise("posterior", points=5)
 
 with check("one number, one step back", points=1):
-    mean, variance = posterior(torch.tensor([[1.0]]), torch.tensor([[2.0]]), torch.tensor([1]), torch.tensor([0.8, 0.4]))
+    xt, x0, abar = torch.tensor([[1.0]]), torch.tensor([[2.0]]), torch.tensor([0.8, 0.4])
+    mean, variance = posterior(xt, x0, torch.tensor([1]), abar)
     check.close(
         mean,
         [[1.726414]],
         mistakes={
             "The two coefficients are swapped: which of the two is multiplied by beta?": [[1.216760]],
             "The roots are missing in the coefficients: sqrt(abar of the step before) and sqrt(alpha).": [[1.5]],
-            "abar was not taken one step back: 1 - abar at t - 1 belongs to x_t, and the root of abar at t - 1 to x_0.": [[1.761200]],
+            "abar was not taken one step back: x_t goes with 1 - abar[t - 1], x_0 with its root.": [[1.761200]],
             "The coefficients must be divided by 1 - abar at t.": [[1.035849]],
         },
     )
@@ -798,7 +800,11 @@ def p_sample_loop(eps_fn: NoisePredictor, shape: tuple[int, ...], sched: Schedul
 
 # %% nbgrader={"grade": true, "grade_id": "test-p_sample_loop", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check = checks.exercise("p_sample_loop", points=6)
-three_steps = tuple(torch.tensor(part, dtype=torch.float64) for part in ([0.1, 0.5, 0.9], [0.9, 0.5, 0.1], [0.9, 0.45, 0.045]))
+three_steps = (
+    torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64),
+    torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64),
+    torch.tensor([0.9, 0.45, 0.045], dtype=torch.float64),
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -822,8 +828,8 @@ def all_data_zero(x, t):
 
 
 with check("three steps, from the last to the first", points=1):
-    asked = []
-    samples = p_sample_loop(lambda x, t: asked.append(t) or all_data_zero(x, t), (1000, 2), three_steps, torch.Generator().manual_seed(0))
+    asked, gen = [], torch.Generator().manual_seed(0)
+    samples = p_sample_loop(lambda x, t: asked.append(t) or all_data_zero(x, t), (1000, 2), three_steps, gen)
     check.shape(samples, (1000, 2))
     check.equal(
         [int(t.flatten()[0]) for t in asked],
@@ -835,16 +841,20 @@ with check("three steps, from the last to the first", points=1):
             "Step 0 was left out: the loop must include it.": [2, 1],
         },
     )
-    check.equal([t.shape for t in asked], [(1000,)] * 3, mistakes={"t is a tensor with one entry for each example, shape (N,).": [()] * 3})
+    check.equal(
+        [t.shape for t in asked],
+        [(1000,)] * 3,
+        mistakes={"t is a tensor with one entry for each example, shape (N,).": [()] * 3},
+    )
 
 with check("where all data is 0, all samples are 0", points=1):
     samples = p_sample_loop(all_data_zero, (1000, 2), three_steps, torch.Generator().manual_seed(1))
     check.law(
         samples.abs().max() < 1e-5,
-        f"the noise predicted is that of data that is 0, so the samples are 0; yours reach {float(samples.abs().max()):.3g}",
+        f"data that is 0 gives samples that are 0; yours reach {float(samples.abs().max()):.3g}",
         mistakes={
             "Noise was added in the last step. At t = 0 the mean is the result.": 0.2 < float(samples.std()) < 0.45,
-            "Some of the noise is left. Is the mean divided by sqrt(alpha), and the predicted noise multiplied by beta / sqrt(1 - abar)?": True,
+            "Some of the noise is left. Is eps multiplied by beta / sqrt(1 - abar), the mean divided by sqrt(alpha)?": True,
         },
     )
 
@@ -1108,12 +1118,12 @@ with check("two numbers by hand, and to the end", points=0.5):
     check.close(
         ddim_step(xt, eps, 1, 1, abar),
         xt,
-        mistakes={"From t to t nothing changes. Does the guess of x_0 come from level t, and the way back too?": [[1.0, 4.0]]},
+        mistakes={"From t to t nothing changes. Is the guess of x_0 put back to level s?": [[1.0, 4.0]]},
     )
     check.close(
         ddim_step(xt, eps, 1, -1, abar),
         [[1.0, 4.0]],
-        mistakes={"At s = -1 the index leads to the last entry of abar. It stands for the end, where abar is 1.": [[1.0, 2.0]]},
+        mistakes={"At s = -1 the index leads to abar's last entry. There abar is 1, for it is the end.": [[1.0, 2.0]]},
     )
 
 ### BEGIN HIDDEN TESTS
@@ -1133,7 +1143,7 @@ with check("with eta = 0 it lands on any level, and nothing is random", points=0
                 rtol=1e-4 if dtype == torch.float32 else 1e-9,
                 atol=1e-5,
                 mistakes={
-                    "At s = -1 the index leads to the last entry of abar. It stands for the end, where abar is 1.": lambda: (
+                    "At s = -1 the index leads to abar's last entry. There abar is 1, for it is the end.": lambda: (
                         0.0 * here + np.inf if s >= 0 else (math.sqrt(levels[-1]) * x0 + math.sqrt(1 - levels[-1]) * eps)
                     )
                 },
@@ -1226,15 +1236,16 @@ def score(eps: Tensor, t: Tensor, abar: Tensor) -> Tensor:
 check = checks.exercise("score", points=1)
 
 with check("two examples by hand", points=0.5):
+    eps, abar = torch.tensor([[3.0, 0.0], [1.0, -2.0]]), torch.tensor([0.64, 0.75], dtype=torch.float64)
     check.close(
-        score(torch.tensor([[3.0, 0.0], [1.0, -2.0]]), torch.tensor([0, 1]), torch.tensor([0.64, 0.75], dtype=torch.float64)),
+        score(eps, torch.tensor([0, 1]), abar),
         [[-5.0, 0.0], [-2.0, 4.0]],
         mistakes={
             "The sign is wrong: noise points away from the data, the score towards it.": [[5.0, 0.0], [2.0, -4.0]],
-            "Divide by the standard deviation of the noise: the root of 1 - abar is missing.": [[-8.3333333, 0.0], [-4.0, 8.0]],
+            "The root is missing: divide by the standard deviation of the noise.": [[-8.3333333, 0.0], [-4.0, 8.0]],
             "It is divided, not multiplied, by the noise's standard deviation.": [[-1.8, 0.0], [-0.5, 1.0]],
             "t lines up with the last axis. Each example has its own step.": [[-5.0, 0.0], [-1.6666667, 4.0]],
-            "Divided by sqrt(abar), the data's share. It is the noise's, sqrt(1 - abar).": [[-3.75, 0.0], [-1.1547005, 2.3094011]],
+            "This is divided by sqrt(abar). Take the noise's share.": [[-3.75, 0.0], [-1.1547005, 2.3094011]],
         },
     )
 
@@ -1345,15 +1356,19 @@ check = checks.exercise("cfg", points=1)
 with check("three strengths by hand", points=0.5):
     with_label, without = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 2.0])
     for w, want, mistakes in (
-        (0.0, [1.0, 2.0], {"w = 0 ignores the label. In your convention it is the conditional prediction: the paper's, one less than ours.": [3.0, 0.0]}),
+        (
+            0.0,
+            [1.0, 2.0],
+            {"w = 0 ignores the label. This is the paper's convention, one less than ours.": [3.0, 0.0]},
+        ),
         (1.0, [3.0, 0.0], {"w = 1 is the plain conditional prediction. Yours is swapped.": [1.0, 2.0]}),
         (
             2.0,
             [5.0, -2.0],
             {
                 "This is the paper's convention, one less than ours.": [7.0, -4.0],
-                "The two predictions are swapped: go from the one without the label towards the one with it.": [-1.0, 4.0],
-                "This is their weighted sum. Start from the prediction without the label and add w times the difference.": [7.0, 2.0],
+                "The two predictions are swapped: start from the one without the label.": [-1.0, 4.0],
+                "This is their weighted sum. Add w times the difference to the one without the label.": [7.0, 2.0],
             },
         ),
     ):
@@ -1456,8 +1471,13 @@ check.use(cfg=lambda eps_cond, eps_uncond, w: torch.lerp(eps_uncond, eps_cond, w
 ### END HIDDEN TESTS
 
 with check("a model that answers 3 with a label and 1 without", points=1):
+
+    def three_or_one(x, t, y=None):
+        return torch.full_like(x, 1.0 if y is None else 3.0)
+
+    eps_fn = guided(three_or_one, torch.tensor([0, 1]), 2.0)
     check.close(
-        guided(lambda x, t, y=None: torch.full_like(x, 1.0 if y is None else 3.0), torch.tensor([0, 1]), 2.0)(torch.zeros(2, 2), torch.tensor([5, 5])),
+        eps_fn(torch.zeros(2, 2), torch.tensor([5, 5])),
         [[5.0, 5.0], [5.0, 5.0]],
         mistakes={
             "This is the prediction with the label. Guidance with w = 2 goes beyond it.": [[3.0, 3.0], [3.0, 3.0]],

@@ -202,7 +202,7 @@ def q_sample(x0, t, eps, abar):
 
 
 # %% wrong | q_sample | one minus the root
-# hint: variances add up to one, not standard deviations
+# hint: Variances add up
 def q_sample(x0, t, eps, abar):
     left = abar.to(x0)[t].reshape(-1, *[1] * (x0.ndim - 1))
     return left.sqrt() * x0 + (1 - left.sqrt()) * eps
@@ -677,7 +677,7 @@ def ddim_step(xt, eps, t, s, abar, eta=0.0, gen=None):
 
 
 # %% wrong | ddim_step | the end is the last entry
-# hint: It stands for the end, where abar is 1
+# hint: There abar is 1, for it is the end
 def ddim_step(xt, eps, t, s, abar, eta=0.0, gen=None):
     now, after = float(abar[t]), float(abar[s])
     x0 = (xt - math.sqrt(1 - now) * eps) / math.sqrt(now)
@@ -780,7 +780,7 @@ def score(eps, t, abar):
 
 
 # %% wrong | score | no root
-# hint: the root of 1 - abar is missing
+# hint: The root is missing
 def score(eps, t, abar):
     left = abar.to(eps)[t].reshape(-1, *[1] * (eps.ndim - 1))
     return -eps / (1 - left)
@@ -794,7 +794,7 @@ def score(eps, t, abar):
 
 
 # %% wrong | score | the data's share
-# hint: Divided by sqrt(abar)
+# hint: This is divided by sqrt(abar)
 def score(eps, t, abar):
     left = abar.to(eps)[t].reshape(-1, *[1] * (eps.ndim - 1))
     return -eps / left.sqrt()

@@ -120,8 +120,8 @@ with check("two rows against three, by hand", points=1, off_limits=READY_MADE):
                 [0.0, 0.310087, -0.062017],
                 [1.0, 0.930261, -0.186052],
             ],
-            "The table is transposed: one row for each row of A, one column for each row of B.": [[0.0, 0.8], [1.0, 0.6], [-1.0, -0.6]],
-            "These are distances. A similarity is 1 where the directions are the same.": [[1.0, 0.0, 2.0], [0.2, 0.4, 1.6]],
+            "The table is transposed: each row of A gets a row.": [[0.0, 0.8], [1.0, 0.6], [-1.0, -0.6]],
+            "These are distances. A similarity is 1 for the same direction.": [[1.0, 0.0, 2.0], [0.2, 0.4, 1.6]],
         },
     )
 
@@ -261,10 +261,10 @@ with check("two images by hand", points=1):
         0.758885,
         mistakes={
             "The anchor itself stands below the line. Leave out the diagonal.": 1.307907,
-            "The anchor's own logit was set to 0, which still has a weight of 1. Set it to minus infinity.": 0.856305,
+            "The anchor's own logit was set to 0, a weight of 1. Set it to minus infinity.": 0.856305,
             "The embeddings were not normalised: use cosines, not dot products.": 6.505953,
-            "The wrong embedding was taken as the positive. It is row i + N for the first views, and row i - N for the second.": 1.558885,
-            "The negatives from the same view are missing. All 2N - 2 other embeddings count, of either view.": 0.454060,
+            "The wrong embedding was taken as the positive. It is row i + N, for second views i - N.": 1.558885,
+            "The negatives from the same view are missing. All 2N - 2 count, of either view.": 0.454060,
             "The sum over 2N anchors was divided by N. That is twice the mean.": 1.517770,
             "This is the sum over the anchors. Take their mean.": 3.035541,
             "The similarities were multiplied by tau. Divide by it.": 0.979238,
@@ -304,16 +304,14 @@ with check("fresh batches", points=2):
             rtol=1e-4,
             mistakes={
                 "The anchor itself stands below the line. Leave out the diagonal.": lambda: anchor_by_anchor(z1, z2, tau, itself=True),
-                "The negatives from the same view are missing. All 2N - 2 other embeddings count, of either view.": lambda: anchor_by_anchor(
-                    z1, z2, tau, other_view_only=True
-                ),
+                "The negatives from the same view are missing. All 2N - 2 count, of either view.": lambda: anchor_by_anchor(z1, z2, tau, other_view_only=True),
                 "The sum over 2N anchors was divided by N. That is twice the mean.": lambda: anchor_by_anchor(z1, z2, tau, divide=len(z1)),
                 "tau was not used.": lambda: anchor_by_anchor(z1, z2, 1.0),
                 "The similarities were multiplied by tau. Divide by it.": lambda: anchor_by_anchor(z1, z2, 1 / tau),
                 "The positives are off by one: row i + N belongs to row i.": lambda: anchor_by_anchor(
                     z1, z2, tau, positive=lambda i, n: (i + n + (1 if i < n else -1)) % (2 * n)
                 ),
-                "The wrong embedding was taken as the positive. It is row i + N for the first views, and row i - N for the second.": lambda: anchor_by_anchor(
+                "The wrong embedding was taken as the positive. It is row i + N, for second views i - N.": lambda: anchor_by_anchor(
                     z1, z2, tau, positive=lambda i, n: i ^ 1
                 ),
                 "Only the first views were anchors. The second views are, too.": lambda: anchor_by_anchor(z1, z2, tau, one_way=True),
@@ -341,7 +339,7 @@ with check("no negatives: 0; all embeddings equal: log(2N - 1)", points=1):
             rtol=1e-5,
             mistakes={
                 "The anchor itself stands below the line. Leave out the diagonal.": math.log(2 * n),
-                "The negatives from the same view are missing. All 2N - 2 other embeddings count, of either view.": math.log(n),
+                "The negatives from the same view are missing. All 2N - 2 count, of either view.": math.log(n),
                 "The positive is missing below the line. All embeddings but the anchor stand there.": math.log(2 * n - 2),
                 "The sum over 2N anchors was divided by N. That is twice the mean.": 2 * math.log(2 * n - 1),
             },
@@ -490,10 +488,11 @@ with check("two different views, shaped like the images", points=1):
     check.law(isinstance(views, tuple | list) and len(views) == 2, "two tensors are returned, one for each view")
     for view in views:
         check.shape(view, (6, 1, 8, 8))
+    altered = not torch.allclose(views[0], images, atol=1e-4)
     check.law(
         not torch.allclose(views[0], views[1], atol=1e-4),
         "the two views of an image differ; yours are the same",
-        mistakes={"The same alteration was used for both views. Draw anew for the second one.": not torch.allclose(views[0], images, atol=1e-4)},
+        mistakes={"The same alteration was used for both views. Draw anew for the second one.": altered},
     )
 
 ### BEGIN HIDDEN TESTS
@@ -816,13 +815,16 @@ with check("three clouds, two labels each", points=1):
     moved_labels[[0, 4, 8]] = torch.tensor([0, 1, 2])  # two of the twelve are now wrong, one is as it was
     moved_labels[4] = 2
     share = linear_probe(nn.Flatten(), points, labels, points.flip(0), moved_labels.flip(0), n_per_class=2)
-    check.law(isinstance(share, float | int) or getattr(share, "ndim", 1) == 0, "one number is returned, the accuracy")
+    check.law(
+        isinstance(share, float | int) or getattr(share, "ndim", 1) == 0,
+        "one number is returned, the accuracy",
+    )
     check.close(
         share,
         0.75,
         atol=1e-6,
         mistakes={
-            "This is the accuracy on the labelled images, or one that ignores `yt`. Compare the predictions for Xt with yt.": 1.0,
+            "This is the accuracy on the labelled images, or ignores `yt`. Compare Xt's predictions with it.": 1.0,
             "This is the share of errors.": 0.25,
             "This is the number of hits. Divide by the number of test images.": 9.0,
             "This is a percentage. Return a share from 0 to 1.": 75.0,
@@ -981,13 +983,12 @@ check = checks.exercise("collapse_score", points=2)
 
 with check("one direction, and every direction of the plane", points=0.5):
     lengths = torch.tensor([[1.0], [2.0], [0.5], [3.0]])
+    rows = torch.tensor([[0.6, -0.8]]) * lengths
     check.close(
-        collapse_score(torch.tensor([[0.6, -0.8]]) * lengths),
+        collapse_score(rows),
         0.0,
         atol=1e-3,
-        mistakes={
-            "The lengths were counted. Make every row length 1 first.": lambda: collapse_score(torch.tensor([[0.6, -0.8]]) * lengths),
-        },
+        mistakes={"The lengths were counted. Make every row length 1 first.": lambda: collapse_score(rows)},
     )
     turn = torch.linspace(0, 2 * math.pi, 201)[:-1]
     score = collapse_score(torch.stack([turn.cos(), turn.sin()], dim=1))
@@ -1175,7 +1176,11 @@ with check("twenty steps: an encoder, and a loss that falls", points=0.5, second
         features.ndim == 2 and features.shape[0] == 7 and features.shape[1] >= 16,
         f"features of shape (7, d) with d at least 16 are expected, got {tuple(features.shape)}",
     )
-    check.at_most(np.mean(losses[-5:]), float(np.mean(losses[:3])), "mean of the last five losses, where the first three give the bound")
+    check.at_most(
+        np.mean(losses[-5:]),
+        float(np.mean(losses[:3])),
+        "mean of the last five losses, where the first three give the bound",
+    )
 
 ### BEGIN HIDDEN TESTS
 with check("80 steps, and a probe with ten labels a class reaches 0.85", points=1, seconds=60):

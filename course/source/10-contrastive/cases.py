@@ -211,7 +211,7 @@ def nt_xent(z1, z2, tau=0.5):
 
 
 # %% wrong | nt_xent | the diagonal set to zero
-# hint: which still has a weight of 1
+# hint: a weight of 1
 def nt_xent(z1, z2, tau=0.5):
     z, n = torch.cat([z1, z2]), len(z1)
     logits = cosine(z, z) / tau * (1 - torch.eye(2 * n, dtype=z.dtype))
