@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published
 import pytest
 import torch
 import torch.nn.functional as F
@@ -91,6 +93,7 @@ def test_a_linear_autoencoder_finds_pcas_plane_and_not_its_axes(names: dict[str,
     assert measured["Dm' Dm"] >= 0.1
     assert measured["nearest axis"] <= 0.9
     assert measured["W W'"] == pytest.approx(math.sqrt(64 - 8), rel=1e-3)
+    assert measured["angle without squares"] >= 2
 
 
 @fresh_seeds
@@ -136,7 +139,36 @@ def test_a_codebook_collapses_without_restarts_and_words_need_their_order(names:
     assert by_prior.nearest >= 1.05
 
 
+def test_the_experiments_take_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist = published.offer_mnist(tmp_path, monkeypatch)
+    measured = names["linear_experiment"](0, mnist)
+    assert measured["ratio"] <= 1.001
+    assert measured["W W'"] == pytest.approx(math.sqrt(28 * 28 - 8), rel=1e-3)
+    errors, _, labels = names["deep_experiment"](0, mnist)
+    assert len(labels) == 450
+    assert errors["AE, k = 2"] > 0
+    errors, pictures = names["denoising_experiment"](0, mnist)
+    assert pictures["denoising AE"].shape == (8, 28 * 28)
+    assert errors["Wiener filter"] < errors["noisy"]
+    bounds, model = names["vae_experiment"](0, mnist, draws=2)
+    assert bounds["importance-weighted"] >= bounds["ELBO"]
+    assert model.sample(3, torch.Generator()).shape == (3, 28 * 28)
+
+
 # --- facts that the text states ---
+
+
+def test_no_plane_near_it_has_less_mean_distance_than_the_one_without_squares(names: dict[str, Any]) -> None:
+    rng = np.random.default_rng(3)
+    centred = rng.standard_t(2, size=(60, 5)) * [3, 2, 1, 1, 1]
+    pcas = np.linalg.svd(centred, full_matrices=False)[2][:2].T
+
+    def distance(W: np.ndarray) -> float:
+        return float(np.linalg.norm(centred - centred @ W @ W.T, axis=1).mean())
+
+    plane = names["plane_without_squares"](centred, pcas, rounds=300)
+    assert distance(plane) < distance(pcas) - 1e-3
+    assert all(distance(np.linalg.qr(plane + 0.01 * rng.normal(size=plane.shape))[0]) > distance(plane) for _ in range(100))
 
 
 def test_the_posterior_of_ppca_needs_a_full_covariance_unless_the_columns_are_orthogonal() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published
 import pytest
 import torch
 from hypothesis import given, settings
@@ -126,6 +128,14 @@ def test_the_conditional_gan_makes_what_it_is_asked_for(names: dict[str, Any], s
     assert judged.accuracy >= 0.9
     assert judged.frechet <= 4
     assert judged.nearest >= 0.95 * real.nearest
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_gan_takes_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool) -> None:
+    G = names["train_gan"](0, conditional=conditional, name=published.offer_mnist(tmp_path, monkeypatch), rounds=2)
+    images, labels = names["draw_images"](G, conditional)
+    assert images.shape == (len(labels), 28 * 28)
+    assert images.isfinite().all()
 
 
 # --- facts that the text states ---

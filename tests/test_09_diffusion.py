@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published
 import pytest
 import torch
 from hypothesis import given, settings
@@ -122,6 +125,16 @@ def test_digits_on_demand_and_what_it_takes(names: dict[str, Any], seed: int) ->
     assert copies["exact minimiser"].nearest <= 0.1
     assert copies["exact minimiser"].frechet <= 3
     assert copies["network"].nearest >= 0.8
+
+
+def test_the_sampler_takes_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = names["draw_digits"].__globals__
+    monkeypatch.setitem(cells, "train_ddpm", functools.partial(cells["train_ddpm"], steps=3))
+    mnist = published.offer_mnist(tmp_path, monkeypatch)
+    for steps in (2, 0):
+        images = names["draw_digits"](0, steps, 1.5, name=mnist)
+        assert images.shape == (len(names["WANTED"]), 28 * 28)
+        assert images.isfinite().all()
 
 
 # --- facts that the text states ---

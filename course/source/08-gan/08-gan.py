@@ -1963,7 +1963,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
 # %% [markdown]
 # This is **mode collapse**, and no picture is needed to find it: the coverage is near 0. (It was below 0.005 in four of six seeds. In the others the generator happened to be in between, at 0.02 and 0.05 with distances of 35 and 16, so only the distance is held to a band.) The discriminator without a penalty becomes steep, the generator runs to wherever it is fooled at the moment, and whole digits are never made again.
 # Note two things. One by one, many of its images look more like digits than noise does, and yet the Fréchet distance is as bad as that of noise or worse: it judges a set, not its members. And the distance to the nearest training image is hardly larger than with R1. The optimiser has its say here, too: with `momentum=0.0` plain training escaped collapse in three of four seeds, at distances of 7 to 9, and with R1 it reached 2. Try `train_gan(1, 0.0, momentum=0.0)`.
-# For larger images give it `name="mnist"`; the four numbers are for 8 × 8 digits only.
+# For larger images give it `name="mnist"`, or `"fashion-mnist"`, or `"cifar10"`. They are downloaded once and take longer; the four numbers are for 8 × 8 digits only.
 #
 # ## 8  Ask for a digit
 #
@@ -2099,4 +2099,5 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
 # - Mode collapse is a coverage near 0. Labels help.
 #
 # **Reading on** Goodfellow et al., NeurIPS 2014; Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", ICML 2018; Gidel et al., "Negative momentum for improved game dynamics", AISTATS 2019; Heusel et al., NeurIPS 2017; Gretton et al., JMLR 2012.
+#
 # **Next:** 09-diffusion learns to remove noise step by step, and needs no second player.

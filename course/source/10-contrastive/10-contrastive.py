@@ -1444,7 +1444,7 @@ with checks.uses("cosine", "nt_xent", "two_views", "knn_predict", "linear_probe"
 # - **A solved pretext task is not a good feature.** The encoder recognises rotations nine times in ten, yet its features are *worse than the pixels*, and than random ones. Knowing which way up a digit stands takes a few strokes, not its name. (For photographs rotation did help; Asano's lecture shows it as an example, not as a rule.)
 # - **Pixels are a strong baseline here.** With all 1347 labels and five neighbours SimCLR does not beat them, as the last row says: small, centred, aligned digits leave little to learn. With ten labels a class the gain is a few points, with five it is about twice as much, and with one it depends on which images happen to be labelled. It shows where labels are few. Judge a method where it can fail.
 #
-# Asano's table sets SimCLR at 68.2 against 76.5 with full supervision, on ImageNet, and reports +2.4 points from more and smaller crops. We measure neither. To try larger images, call `labels_experiment(0, name="mnist")` and give it time.
+# Asano's table sets SimCLR at 68.2 against 76.5 with full supervision, on ImageNet, and reports +2.4 points from more and smaller crops. We measure neither. For larger images call `labels_experiment(seed=0, name="mnist")`, or with `"fashion-mnist"`; `collapse_experiment` takes a `name`, too. They are downloaded once and take longer.
 
 # %% [markdown]
 # ## 8  Turn the temperature
