@@ -555,9 +555,7 @@ with check("the image moves, and can still be recognised in its row", points=0.5
             (closest(view, bank) % 100 == torch.arange(100)).float().mean(),
             0.35,
             f"share of {name} views that look more like their own image, moved a little, than like 99 others",
-            mistakes={
-                "Row i of a view must show image i, and so that you would know it: do not shuffle the batch, and do not alter so much that the digit is lost.": True
-            },
+            mistakes={"Row i of a view must show image i: do not shuffle the batch, nor alter so much that the digit is lost.": True},
         )
 
 with check("never mirrored, never turned by 90 degrees or more", points=1):
@@ -884,7 +882,7 @@ with check("the encoder is frozen, in eval mode", points=1):
             "Batch norm updated its running statistics: the encoder was in training mode. Call enc.eval() first.": lambda: all(
                 frozen[: len(list(enc.parameters()))]
             ),
-            "The encoder was trained along. Freeze it: features under torch.no_grad(), and an optimiser for the linear layer only.": True,
+            "The encoder was trained along. Freeze it: features under torch.no_grad(), an optimiser for the linear layer only.": True,
         },
     )
     check.law(all(p.grad is None for p in enc.parameters()), "no gradient flows into the encoder; yours got one. Make the features under torch.no_grad()")
@@ -899,7 +897,7 @@ with check("nothing is learnt from the test set", points=1, seconds=30):
     constant = [linear_probe(enc, X, y, Xt, torch.full_like(yt, label), n_per_class=6) for label in range(3)]
     check.law(
         abs(sum(constant) - 1) < 1e-6,
-        f"the predictions do not depend on the test labels: calling all test images 0, then 1, then 2 gives accuracies that sum to 1; yours sum to {sum(constant):.3f}",
+        f"the test labels are not learnt from: accuracies for all 0, all 1 and all 2 sum to 1; yours to {sum(constant):.3f}",
         mistakes={"The test labels were learnt from. They are for comparing only.": True},
     )
     alone = [linear_probe(enc, X, y, Xt[i : i + 1], yt[i : i + 1], n_per_class=6) for i in range(12)]
@@ -907,7 +905,7 @@ with check("nothing is learnt from the test set", points=1, seconds=30):
     outlier = linear_probe(enc, X, y, torch.cat([Xt, torch.full((1, 4), 1e6, dtype=torch.float64)]), torch.cat([yt, torch.tensor([9])]), n_per_class=6)
     check.law(
         abs(np.mean(alone) - together) < 1e-6 and abs(13 * outlier - 12 * together) < 1e-6,
-        f"each test image is classified by itself: of 12 test images {sum(alone):g} are right one by one, {12 * together:g} all together, and {13 * outlier:g} when a far-off one joins them",
+        f"each test image is judged by itself: of 12, {sum(alone):g} are right alone, {12 * together:g} together, {13 * outlier:g} beside a far-off one",
         mistakes={"The features were standardised with the test images. Use the mean and spread of the labelled ones.": True},
     )
 
@@ -1204,11 +1202,8 @@ with check("80 steps, and a probe with ten labels a class reaches 0.85", points=
         0.85,
         "mean accuracy of four linear probes with ten labels a class",
         mistakes={
-            "No better than an untrained encoder. Are the encoder's parameters in the optimiser, do the gradients reach it, does each row of the two views show the same image?": np.mean(
-                shares
-            )
-            < 0.82,
-            "It has learnt something, but too little in 80 steps. Try a higher learning rate with a warm-up, a smaller tau, a steeper schedule.": True,
+            "No better than an untrained encoder. Does it get gradients and steps? Does row i of both views show image i?": np.mean(shares) < 0.82,
+            "It has learnt something, but too little. Try a higher learning rate with a warm-up, or a smaller tau.": True,
         },
     )
 
