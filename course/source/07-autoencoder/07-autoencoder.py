@@ -614,11 +614,27 @@ with checks.uses("pca", "reconstruct", "rec_error", "linear_ae"):
     claims.show(
         Claim("loss of the linear autoencoder over PCA's, k = 8", "equivalent to PCA (CS909)", measured["ratio"], at_most=1.001),
         Claim("largest angle between the two planes", "equivalent to PCA (CS909)", measured["angle"], at_most=0.5, unit="°"),
-        Claim("E Dm, largest distance from the identity, with no constraint", "a constraint, W_E W_D = I (CS909)", measured["E Dm"], at_most=0.01),
+        Claim(
+            "E Dm, largest distance from the identity, with no constraint",
+            "a constraint, W_E W_D = I (CS909)",
+            measured["E Dm"],
+            at_most=0.01,
+        ),
         Claim("Dm'Dm, distance from the identity (0 if orthonormal)", "“orthogonality” (CS909)", measured["Dm' Dm"], at_least=0.1),
-        Claim("|cosine| of a decoder column and the component nearest to it", "not in the lecture", measured["nearest axis"], at_most=0.9),
+        Claim(
+            "|cosine| of a decoder column and the component nearest to it",
+            "not in the lecture",
+            measured["nearest axis"],
+            at_most=0.9,
+        ),
         Claim("WW', distance from the identity, for PCA's W", "WW' = I (CS909)", measured["W W'"], at_least=7.48, at_most=7.49),
-        Claim("angle to the plane of least un-squared error", "un-squared (CS909)", measured["angle without squares"], at_least=2, unit="°"),
+        Claim(
+            "angle to the plane of least un-squared error",
+            "un-squared (CS909)",
+            measured["angle without squares"],
+            at_least=2,
+            unit="°",
+        ),
     )
 
 # %% [markdown]
@@ -701,7 +717,16 @@ def fitted_ae(x: Tensor, d: int, *, epochs: int, seed: int) -> AE:
     """An autoencoder trained on the squared error."""
     training.seed_everything(seed)
     model = AE(x.shape[1], d).to(x.device)
-    minimise(lambda batch: F.mse_loss(model(batch), batch), model, x, epochs=epochs, lr=0.005, batch_size=64, seed=seed, desc=f"autoencoder, {d} numbers")
+    minimise(
+        lambda batch: F.mse_loss(model(batch), batch),
+        model,
+        x,
+        epochs=epochs,
+        lr=0.005,
+        batch_size=64,
+        seed=seed,
+        desc=f"autoencoder, {d} numbers",
+    )
     return model
 
 
@@ -756,7 +781,12 @@ with checks.uses("pca", "reconstruct", "rec_error"):
         + ".",
     )
     claims.show(
-        Claim("error of a deep AE over PCA's, k = 2", "deep beats PCA (Hinton and Salakhutdinov)", measured["AE, k = 2"] / measured["PCA, k = 2"], at_most=0.8),
+        Claim(
+            "error of a deep AE over PCA's, k = 2",
+            "deep beats PCA (Hinton and Salakhutdinov)",
+            measured["AE, k = 2"] / measured["PCA, k = 2"],
+            at_most=0.8,
+        ),
         Claim("the same, k = 8", "not in the lecture", measured["AE, k = 8"] / measured["PCA, k = 8"], at_most=0.8),
         Claim(
             "5 neighbours, k = 2: AE less PCA",
@@ -929,7 +959,16 @@ def denoising_experiment(seed: int, name: str = "digits") -> tuple[dict[str, flo
     D = x.shape[1]
     training.seed_everything(seed)
     model, gen = AE(D, D, hidden=256).to(x.device), torch.Generator().manual_seed(seed)
-    minimise(lambda batch: dae_loss(model, batch, add_noise, gen), model, x, epochs=40, lr=0.005, batch_size=64, seed=seed, desc="denoising autoencoder")
+    minimise(
+        lambda batch: dae_loss(model, batch, add_noise, gen),
+        model,
+        x,
+        epochs=40,
+        lr=0.005,
+        batch_size=64,
+        seed=seed,
+        desc="denoising autoencoder",
+    )
     noisy = add_noise(x_test, gen)
     mu, S = x.mean(0), x.mT.cov()
     wiener = mu + (noisy - mu) @ torch.linalg.solve(S + 0.25 * torch.eye(D, device=x.device), S)
@@ -1714,7 +1753,11 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae"):
     vae_found = vae_quality(0, vae)
     unseen = data.load("digits").torch(device.pick()).x_test[:16]
     with torch.no_grad():
-        rows = {"unseen": unseen, "copied": vae.decode(vae.encode(unseen)[0]), "samples": vae.sample(48, torch.Generator().manual_seed(0))}
+        rows = {
+            "unseen": unseen,
+            "copied": vae.decode(vae.encode(unseen)[0]),
+            "samples": vae.sample(48, torch.Generator().manual_seed(0)),
+        }
     plotting.show(
         grid(rows, 16, 3.2),
         alt="Sixteen unseen digits; the VAE's copies of them, recognisable and a little blurred; and 48 samples from the prior, of which most are digits, some blurred or between two digits.",
@@ -1728,7 +1771,14 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae"):
             at_least=0,
             unit="nats",
         ),
-        Claim("divergence: what a code says about its image", "not in the lecture", measured["divergence"], at_least=5, at_most=25, unit="nats"),
+        Claim(
+            "divergence: what a code says about its image",
+            "not in the lecture",
+            measured["divergence"],
+            at_least=5,
+            at_most=25,
+            unit="nats",
+        ),
         Claim("Fréchet distance of the samples", "“can be used as a sampler”", vae_found.frechet, at_most=25),
     )
 
@@ -1908,7 +1958,10 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae", "sample
     drawn, fitted = (plain_found[f"AE, codes from {where}"].frechet for where in ("N(0, I)", "a fitted Gaussian"))
     claims.show(
         Claim(
-            "plain AE, Fréchet distance of a fitted Gaussian over that of N(0, I)", "“Generating Data with Autoencoders” (CS909)", fitted / drawn, at_most=0.6
+            "plain AE, Fréchet distance of a fitted Gaussian over that of N(0, I)",
+            "“Generating Data with Autoencoders” (CS909)",
+            fitted / drawn,
+            at_most=0.6,
         ),
         Claim("VAE over the plain AE with N(0, I)", "“can be used as a sampler”", vae_found.frechet / drawn, at_most=0.6),
         Claim("VAE over the plain AE with a fitted Gaussian", "not in the lecture", vae_found.frechet / fitted),
@@ -2113,7 +2166,11 @@ class NextWord(nn.Module):
 
     def __init__(self, words: int, hidden: int = 64) -> None:
         super().__init__()
-        self.embedding, self.memory, self.head = nn.Embedding(words + 1, hidden), nn.GRU(hidden, hidden, batch_first=True), nn.Linear(hidden, words)
+        self.embedding, self.memory, self.head = (
+            nn.Embedding(words + 1, hidden),
+            nn.GRU(hidden, hidden, batch_first=True),
+            nn.Linear(hidden, words),
+        )
 
     def forward(self, sentences: Tensor) -> Tensor:
         """Logits (N, length, words) of each word of sentences (N, length), given the words before it; the last number of the embedding stands for the start."""
@@ -2158,7 +2215,10 @@ def vqvae_samples(seed: int, model: VQVAE, sentences: Tensor) -> dict[str, Tenso
         seed=seed,
         desc="prior over sentences",
     )
-    shuffled = torch.stack([column[torch.randint(len(column), (metrics.SAMPLES,), generator=gen).to(column.device)] for column in sentences.mT], dim=1)
+    shuffled = torch.stack(
+        [column[torch.randint(len(column), (metrics.SAMPLES,), generator=gen).to(column.device)] for column in sentences.mT],
+        dim=1,
+    )
     drawn = {"VQ-VAE, each word by itself": shuffled, "VQ-VAE, next-word prior": prior.sample(metrics.SAMPLES, model.length, gen)}
     with torch.no_grad():
         return {name: model.decoder(model.codebook[words].flatten(1)) for name, words in drawn.items()}
@@ -2184,7 +2244,11 @@ def vq_experiment(seed: int) -> tuple[dict[str, float], dict[str, metrics.Qualit
     with torch.no_grad():
         copies = model(unseen)[0]
     found |= {"with restarts": perplexity(sentences, 32), "error": float((copies - unseen).square().sum(1).mean())}
-    return found, {name: metrics.quality(part, real=x) for name, part in images.items()}, {"unseen": unseen, "in 8 words": copies, **images}
+    return (
+        found,
+        {name: metrics.quality(part, real=x) for name, part in images.items()},
+        {"unseen": unseen, "in 8 words": copies, **images},
+    )
 
 
 # %% tags=["nbval-ignore-output"] nbgrader={"grade": false, "grade_id": "experiment-vq-result", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -2200,7 +2264,12 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae", "sample
     claims.show(
         Claim("words in use, of 32, without restarts", "not in the lecture", measured["without restarts"], at_most=8),
         Claim("words in use, of 32, with restarts", "“Vector-Quantized” (CS909)", measured["with restarts"], at_least=24),
-        Claim("Fréchet distance of the next-word prior, over that of each word by itself", "not in the lecture", by_prior / alone, at_most=0.7),
+        Claim(
+            "Fréchet distance of the next-word prior, over that of each word by itself",
+            "not in the lecture",
+            by_prior / alone,
+            at_most=0.7,
+        ),
         Claim("Fréchet distance with the next-word prior", "not in the lecture", by_prior, at_most=15),
     )
 
@@ -2234,7 +2303,11 @@ def latent_walk(model: str, digit: int, direction: int, position: float) -> tupl
             images = mu + codes @ W.mT
     images, read = images.cpu().clamp(0, 1), metrics.classify(images).tolist()
     fig, axes = plotting.subplots(5, 2, width=5.2, height=2.9)
-    titles = ["unseen", *(f"{step:+d}: reads {label}" for step, label in zip(range(-3, 4), read[:7], strict=True)), f"{position:+g}: reads {read[7]}"]
+    titles = [
+        "unseen",
+        *(f"{step:+d}: reads {label}" for step, label in zip(range(-3, 4), read[:7], strict=True)),
+        f"{position:+g}: reads {read[7]}",
+    ]
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, [x[0].cpu(), *images], titles, strict=False):

@@ -218,7 +218,13 @@ with checks.uses("inverse_transform"):
     order = np.argsort(normal)
     right.plot(normal[order], tosses[torch.as_tensor(order)], color=plotting.COLOURS[0])
     right.axvline(special.ndtri(0.7), color="black", linestyle="--", linewidth=1)
-    right.set(title="A coin from normal noise: a step", xlabel="z, where u = Φ(z)", ylabel="toss (heads = 1)", yticks=[0, 1], xlim=(-3, 3))
+    right.set(
+        title="A coin from normal noise: a step",
+        xlabel="z, where u = Φ(z)",
+        ylabel="toss (heads = 1)",
+        yticks=[0, 1],
+        xlim=(-3, 3),
+    )
     plotting.show(
         fig,
         alt="Left: a flat histogram of 2000 uniform numbers. Middle: the same numbers through the quantile function of the exponential distribution; their histogram follows the curve of exp(-x). "
@@ -493,8 +499,20 @@ with checks.uses("g_loss"):
         f"The saturating one rises in proportion to the output, from 1e-5 to 0.5. At an output of 1e-4 they are {abs(at_1e4['ns']):.4f} and {abs(at_1e4['sat']):.4f}.",
     )
     claims.show(
-        Claim("∂L/∂ℓ at D(G(z)) = 1e-4, non-saturating", "min over label 1 (CS909)", at_1e4["ns"], at_least=-0.999901, at_most=-0.999899),
-        Claim("the same, saturating", "“OR equivalently”, max over label 0 (CS909)", at_1e4["sat"], at_least=-0.000101, at_most=-0.000099),
+        Claim(
+            "∂L/∂ℓ at D(G(z)) = 1e-4, non-saturating",
+            "min over label 1 (CS909)",
+            at_1e4["ns"],
+            at_least=-0.999901,
+            at_most=-0.999899,
+        ),
+        Claim(
+            "the same, saturating",
+            "“OR equivalently”, max over label 0 (CS909)",
+            at_1e4["sat"],
+            at_least=-0.000101,
+            at_most=-0.000099,
+        ),
         Claim("how many times stronger", "“equivalently”, so 1", at_1e4["ns"] / at_1e4["sat"], at_least=9998, at_most=10000),
     )
 
@@ -1036,7 +1054,11 @@ with checks.uses("optimal_D", "gan_value"):
     block[:20] = 1 / 20
     jsd = [float(gan_value(block, block.roll(int(shift))) + math.log(4)) / 2 for shift in shifts]
     plotting.curves(
-        right, {"Jensen–Shannon": jsd, "Wasserstein, in block widths": shifts / 20}, x=shifts / 20, xlabel="shift, in widths of the block", ylabel="distance"
+        right,
+        {"Jensen–Shannon": jsd, "Wasserstein, in block widths": shifts / 20},
+        x=shifts / 20,
+        xlabel="shift, in widths of the block",
+        ylabel="distance",
     )
     right.axhline(math.log(2), color="black", linestyle="--", linewidth=1)
     right.annotate("log 2", (1.75, math.log(2) + 0.05))
@@ -1464,10 +1486,20 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
         + " The plain game swings between 0 and 1; with R1 all runs come to rest near 0.3.",
     )
     claims.show(
-        Claim("plain: coins of 5 that end more than 0.1 off", "“a probability of 0.3” is learned (CS909)", failed["plain"], at_least=1),
+        Claim(
+            "plain: coins of 5 that end more than 0.1 off",
+            "“a probability of 0.3” is learned (CS909)",
+            failed["plain"],
+            at_least=1,
+        ),
         Claim("plain, no momentum: the same", "not in the lecture", failed["plain, no momentum"]),
         Claim("R1: the same", "not in the lecture", failed["R1, γ = 1"], at_most=0),
-        Claim("R1: how far the mean toss ends from the share of heads, worst of 5", "not in the lecture", max(coins["R1, γ = 1"]["off"]), at_most=0.1),
+        Claim(
+            "R1: how far the mean toss ends from the share of heads, worst of 5",
+            "not in the lecture",
+            max(coins["R1, γ = 1"]["off"]),
+            at_most=0.1,
+        ),
         Claim(
             "R1: how far D ends from ½, worst of 5",
             "“you (and its discriminator) wouldn't be able to tell” (CS909)",
@@ -1937,7 +1969,11 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
     for ax, (name, share) in zip(axes[1], {"real": torch.bincount(digits.y_train, minlength=10) / len(digits.y_train), **shares}.items(), strict=True):
         ax.bar(range(10), share, color=plotting.COLOURS[0])
         ax.axhline(0.1, color="black", linestyle="--", linewidth=1)
-        ax.set(xticks=range(10), xlabel="digit, as the classifier sees it" if name != "real" else "digit", ylim=(0, max(0.2, float(share.max()) * 1.1)))
+        ax.set(
+            xticks=range(10),
+            xlabel="digit, as the classifier sees it" if name != "real" else "digit",
+            ylim=(0, max(0.2, float(share.max()) * 1.1)),
+        )
     axes[1, 0].set_ylabel("share")
     plotting.show(
         fig,
@@ -1946,7 +1982,11 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
     )
     claims.show(
         Claim("Fréchet distance without R1", "not in the lecture", rows["GAN without R1"].frechet, at_least=10),
-        Claim("share of its rarest digit", "“coverage: how well the generated samples cover the variety” (CS909)", rows["GAN without R1"].coverage),
+        Claim(
+            "share of its rarest digit",
+            "“coverage: how well the generated samples cover the variety” (CS909)",
+            rows["GAN without R1"].coverage,
+        ),
         Claim("Fréchet distance with R1", "not in the lecture", rows["GAN with R1"].frechet, at_most=8),
         Claim("share of the rarest digit with R1", "the same", rows["GAN with R1"].coverage, at_least=0.03),
         Claim(
@@ -1955,7 +1995,13 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
             rows["GAN with R1"].nearest / ends["real test images"].nearest,
             at_least=0.95,
         ),
-        Claim("your `frechet` on the same features, by the library's", "not in the lecture", own / rows["GAN with R1"].frechet, at_least=0.99, at_most=1.01),
+        Claim(
+            "your `frechet` on the same features, by the library's",
+            "not in the lecture",
+            own / rows["GAN with R1"].frechet,
+            at_least=0.99,
+            at_most=1.01,
+        ),
     )
 
 # %% [markdown]
@@ -1991,7 +2037,12 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
 
     fig, (left, right) = plotting.subplots(2, width=11, height=3.6)
     show_images(left, asked, "Asked for 0 to 9, four times", rows=4)
-    show_images(right, torch.cat([walk(conditional, digit) for digit in (0, 3, 4, 7)]), "Along a principal direction of the last hidden layer", columns=9)
+    show_images(
+        right,
+        torch.cat([walk(conditional, digit) for digit in (0, 3, 4, 7)]),
+        "Along a principal direction of the last hidden layer",
+        columns=9,
+    )
     plotting.show(
         fig,
         alt=f"Left: four rows of the digits 0 to 9 as asked for; the classifier sees the right digit in {judged.accuracy:.3f} of 450. "
@@ -2050,7 +2101,12 @@ def draw_coin_gan(gamma: float, momentum: float, p: float, seed: int) -> tuple[F
 with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
     widgets.explore(
         draw_coin_gan,
-        sliders={"gamma": (0.0, 2.0, 0.1, 1.0), "momentum": (0.0, 0.9, 0.1, 0.9), "p": (0.1, 0.9, 0.1, 0.3), "seed": (0, 9, 1, 0)},
+        sliders={
+            "gamma": (0.0, 2.0, 0.1, 1.0),
+            "momentum": (0.0, 0.9, 0.1, 0.9),
+            "p": (0.1, 0.9, 0.1, 0.3),
+            "seed": (0, 9, 1, 0),
+        },
         twin=[{"gamma": 0.0}, {"gamma": 0.1}, {"gamma": 1.0}, {"gamma": 0.0, "momentum": 0.0}],
         title="The coin GAN, with and without its penalty",
     )

@@ -378,7 +378,8 @@ def draw_noising():
         ax.set_title(f"t = {t}\n" + rf"$\bar\alpha$ = {float(abar[t]):.2g}", fontsize=10)
     kept = ", ".join(f"{float(abar[t]):.2g} at t = {t}" for t in steps)
     plotting.show(
-        fig, alt=f"A 2, a 3 and a 7 at eight noise levels of the linear schedule. The share of variance left: {kept}. They can be made out up to about t = 20."
+        fig,
+        alt=f"A 2, a 3 and a 7 at eight noise levels of the linear schedule. The share of variance left: {kept}. They can be made out up to about t = 20.",
     )
 
 
@@ -726,7 +727,13 @@ def draw_posterior():
     one, none = torch.ones(T, 1, dtype=torch.float64), torch.zeros(T, 1, dtype=torch.float64)
     (from_x0, variance), (from_xt, _) = posterior(none, one, t, abar), posterior(one, none, t, abar)
     fig, (left, right) = plotting.subplots(2, width=10, height=3.4)
-    plotting.curves(left, {"of $x_0$": from_x0[:, 0], "of $x_t$": from_xt[:, 0]}, xlabel="step t", ylabel="coefficient in the mean", x=np.arange(T))
+    plotting.curves(
+        left,
+        {"of $x_0$": from_x0[:, 0], "of $x_t$": from_xt[:, 0]},
+        xlabel="step t",
+        ylabel="coefficient in the mean",
+        x=np.arange(T),
+    )
     left.set(title="Most of a step back is staying where you are")
     plotting.curves(right, {r"$\beta_t$": beta, r"$\tilde\beta_t$": variance[:, 0]}, xlabel="step t", ylabel="variance", x=np.arange(T))
     right.set(title=r"Knowing $x_0$ hardly narrows it, except near 0")
@@ -1030,7 +1037,12 @@ with checks.uses("schedule", "posterior", "p_sample_loop"):
         Claim("W₁, ancestral sampling", "not in the lecture", distance["ancestral sampling"], at_most=0.35),
         Claim("W₁, pure noise", "not in the lecture", distance["pure noise"], at_least=0.45),
         Claim("W₁, one step as in the lecture", "generates data (CS909)", distance["one step, as in the lecture"], at_least=1.2),
-        Claim("its spread (standard deviation)", "not in the lecture", float(points["one step, as in the lecture"].std()), at_most=0.02),
+        Claim(
+            "its spread (standard deviation)",
+            "not in the lecture",
+            float(points["one step, as in the lecture"].std()),
+            at_most=0.02,
+        ),
     )
 
 # %% [markdown]
@@ -1790,11 +1802,21 @@ with checks.uses("schedule", "q_sample", "ddpm_loss", "posterior", "p_sample_loo
         Claim("Fréchet distance, real test images", "not in the lecture", found["real test images"].frechet),
         Claim("Fréchet distance, ancestral, w = 1.5", "not in the lecture", guided_quality.frechet, at_most=4),
         Claim("share as asked for", "not in the lecture", guided_quality.accuracy, at_least=0.96),
-        Claim("Fréchet, no guidance, over that with w = 1.5", "not in the lecture", plain.frechet / guided_quality.frechet, at_least=1.5),
+        Claim(
+            "Fréchet, no guidance, over that with w = 1.5",
+            "not in the lecture",
+            plain.frechet / guided_quality.frechet,
+            at_least=1.5,
+        ),
         Claim("Fréchet, w = 4, over that with w = 1.5", "not in the lecture", loud.frechet / guided_quality.frechet, at_least=3),
         Claim("Fréchet distance, DDIM in 5 steps, w = 1", "not in the lecture", found["DDIM, 5 steps, w = 1"].frechet, at_most=5),
         Claim("Fréchet distance, noise", "not in the lecture", found["noise"].frechet, at_least=15),
-        Claim("Fréchet distance, the lecture's step", "generates data (CS909)", found["one step, as in the lecture"].frechet, at_least=30),
+        Claim(
+            "Fréchet distance, the lecture's step",
+            "generates data (CS909)",
+            found["one step, as in the lecture"].frechet,
+            at_least=30,
+        ),
     )
 
 # %% [markdown]
@@ -1868,7 +1890,12 @@ with checks.uses("schedule", "q_sample", "ddpm_loss", "posterior", "p_sample_loo
     fig = matplotlib.figure.Figure(figsize=(11, 3.7), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
     plotting.curves(
-        left, {f"{who}, {what}": values for (who, what), values in losses.items()}, xlabel="step t", ylabel="loss", log=True, x=np.arange(0, STEPS, 5)
+        left,
+        {f"{who}, {what}": values for (who, what), values in losses.items()},
+        xlabel="step t",
+        ylabel="loss",
+        log=True,
+        x=np.arange(0, STEPS, 5),
     )
     left.legend(fontsize=9)
     left.set(title="Best on what it has seen, worst on the rest", ylim=(1e-5, 300))
@@ -1926,7 +1953,13 @@ def denoise(t: int, digit: int, tell_the_label: bool) -> tuple[matplotlib.figure
     eps_fn = guided(model, torch.tensor([digit]), 1.5 if tell_the_label else 0.0)
     with torch.no_grad():
         guess, copy = (ddim_step(x, predict(x, step), t, -1, abar) for predict in (eps_fn, memory_noise(2 * digits.x_train - 1, abar)))
-    pictures = {"a test digit": x0, f"noised, t = {t}": x, "guessed at once": guess, "exact minimiser": copy, "walked back": ddim_sample(eps_fn, x, t, 10)}
+    pictures = {
+        "a test digit": x0,
+        f"noised, t = {t}": x,
+        "guessed at once": guess,
+        "exact minimiser": copy,
+        "walked back": ddim_sample(eps_fn, x, t, 10),
+    }
     seen = {name: int(metrics.classify((picture + 1) / 2)) for name, picture in pictures.items()}
     fig, axes = plotting.subplots(5, width=7.6, height=2.0)
     for ax, (name, picture) in zip(axes, pictures.items(), strict=True):

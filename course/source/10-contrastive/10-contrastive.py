@@ -421,8 +421,19 @@ def lecture_experiment(seed: int) -> dict[str, float]:
 with checks.uses("cosine", "nt_xent"):
     measured = lecture_experiment(seed=0)
     claims.show(
-        Claim("lecture's loss as meant / your NT-Xent", "“total loss over all positive pairs” (Part I)", measured["ratio"], at_least=1.9999, at_most=2.0001),
-        Claim("NT-Xent: change of an anchor's gradient with other negatives", "“negative pairs terms” (Part I)", measured["NT-Xent"], at_least=0.1),
+        Claim(
+            "lecture's loss as meant / your NT-Xent",
+            "“total loss over all positive pairs” (Part I)",
+            measured["ratio"],
+            at_least=1.9999,
+            at_most=2.0001,
+        ),
+        Claim(
+            "NT-Xent: change of an anchor's gradient with other negatives",
+            "“negative pairs terms” (Part I)",
+            measured["NT-Xent"],
+            at_least=0.1,
+        ),
         Claim("the same, lecture's loss to the letter", "“negative pairs terms” (Part I)", measured["to the letter"], at_most=1e-9),
     )
 
@@ -596,7 +607,13 @@ check.report()
 with checks.uses("two_views"):
     chosen = torch.stack([digits.x_train[digits.y_train == label][which] for label, which in ((2, 8), (6, 5), (7, 0), (9, 1))])
     first, second = two_views(chosen, torch.Generator().manual_seed(4))
-    columns = {"image": chosen, "view 1": first, "view 2": second, "mirrored": chosen.flip(3), "turned by 180°": chosen.flip((2, 3))}
+    columns = {
+        "image": chosen,
+        "view 1": first,
+        "view 2": second,
+        "mirrored": chosen.flip(3),
+        "turned by 180°": chosen.flip((2, 3)),
+    }
     fig, axes = plotting.subplots(5, 4, width=6.4, height=5.2)
     for column, (title, images) in enumerate(columns.items()):
         for row, image in enumerate(images[:, 0]):
@@ -1302,7 +1319,12 @@ with checks.uses("cosine", "nt_xent", "two_views", "linear_probe", "collapse_sco
         + ".",
     )
     claims.show(
-        Claim("collapse score of z at the end, NT-Xent", "“no trivial solutions” (Asano, of balanced labels)", last["NT-Xent"], at_least=0.6),
+        Claim(
+            "collapse score of z at the end, NT-Xent",
+            "“no trivial solutions” (Asano, of balanced labels)",
+            last["NT-Xent"],
+            at_least=0.6,
+        ),
         Claim("the same without negatives", "not in the lecture", last["no negatives"], at_most=0.1),
         Claim("probe with 5 labels a class, NT-Xent", "not in the lecture", float(collapse["NT-Xent"]["probe"]), at_least=0.8),
         Claim("probe without negatives", "not in the lecture", float(collapse["no negatives"]["probe"])),
@@ -1374,7 +1396,10 @@ def labels_experiment(seed: int, name: str = "digits", steps: int = 300, draws: 
     """Probe accuracy by encoder and number of labels a class (1, 5, 10), a mean over ``draws`` choices of the labelled images; and three numbers besides."""
     split = data.load(name, flat=False, seed=seed).torch(device.pick())
     training.seed_everything(seed)
-    encoders: dict[str, nn.Module] = {"pixels": nn.Flatten(), "untrained": Encoder(split.x_train.shape[-1]).to(split.x_train.device)}
+    encoders: dict[str, nn.Module] = {
+        "pixels": nn.Flatten(),
+        "untrained": Encoder(split.x_train.shape[-1]).to(split.x_train.device),
+    }
     encoders["rotation"], classify = train_rotation(split.x_train, seed, steps)
     for title, views in training.progress(SIMCLR.items(), desc="SimCLR", total=len(SIMCLR)):
         encoders[title], _ = train_simclr(split.x_train, seed, steps, views)
@@ -1418,17 +1443,46 @@ with checks.uses("cosine", "nt_xent", "two_views", "knn_predict", "linear_probe"
         + ".",
     )
     claims.show(
-        Claim("SimCLR with your views, 10 labels a class", "68.2 on ImageNet with all labels; supervised 76.5 (Asano)", ten["your views"], at_least=0.9),
+        Claim(
+            "SimCLR with your views, 10 labels a class",
+            "68.2 on ImageNet with all labels; supervised 76.5 (Asano)",
+            ten["your views"],
+            at_least=0.9,
+        ),
         Claim("less an untrained encoder", "not in the lecture", ten["your views"] - ten["untrained"], at_least=0.07),
         Claim("less pixels", "not in the lecture", ten["your views"] - ten["pixels"]),
         Claim("the same with 5 labels a class", "not in the lecture", share["your views"][5] - share["pixels"][5], at_least=0.02),
-        Claim("less SimCLR with brightness only", "augmentations “infuse knowledge” (Asano)", ten["your views"] - ten["brightness"], at_least=0.04),
+        Claim(
+            "less SimCLR with brightness only",
+            "augmentations “infuse knowledge” (Asano)",
+            ten["your views"] - ten["brightness"],
+            at_least=0.04,
+        ),
         Claim("less SimCLR with noise only", "augmentations “infuse knowledge” (Asano)", ten["your views"] - ten["noise"]),
-        Claim("mirrored less your views", "crop, flip, change colours (third set of notes)", ten["mirrored"] - ten["your views"], at_most=-0.02),
+        Claim(
+            "mirrored less your views",
+            "crop, flip, change colours (third set of notes)",
+            ten["mirrored"] - ten["your views"],
+            at_most=-0.02,
+        ),
         Claim("no change less an untrained encoder", "not in the lecture", ten["no change"] - ten["untrained"]),
-        Claim("rotation task: accuracy on unseen digits", "a pretext task gives features (Part I, Asano)", besides["rotation task"], at_least=0.88),
-        Claim("probe on the rotation features less pixels", "a pretext task gives features (Part I, Asano)", ten["rotation"] - ten["pixels"], at_most=-0.05),
-        Claim("5 nearest neighbours, all labels: SimCLR less pixels", "not in the lecture", besides["kNN, your views"] - besides["kNN, pixels"]),
+        Claim(
+            "rotation task: accuracy on unseen digits",
+            "a pretext task gives features (Part I, Asano)",
+            besides["rotation task"],
+            at_least=0.88,
+        ),
+        Claim(
+            "probe on the rotation features less pixels",
+            "a pretext task gives features (Part I, Asano)",
+            ten["rotation"] - ten["pixels"],
+            at_most=-0.05,
+        ),
+        Claim(
+            "5 nearest neighbours, all labels: SimCLR less pixels",
+            "not in the lecture",
+            besides["kNN, your views"] - besides["kNN, pixels"],
+        ),
     )
 
 # %% [markdown]
