@@ -578,7 +578,7 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-linear", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def plane_without_squares(centred: np.ndarray, W: np.ndarray, rounds: int = 20) -> np.ndarray:
-    """The plane of least mean distance, not squared: from PCA's columns W on, again and again weighted by one over the distance."""
+    """The plane of least mean distance, not squared: from PCA's columns W on, weighted anew by one over the distance."""
     D, k = W.shape
     for _ in range(rounds):
         distance = np.linalg.norm(centred - centred @ W @ W.T, axis=1, keepdims=True).clip(1e-6)
@@ -2173,8 +2173,8 @@ class NextWord(nn.Module):
         )
 
     def forward(self, sentences: Tensor) -> Tensor:
-        """Logits (N, length, words) of each word of sentences (N, length), given the words before it; the last number of the embedding stands for the start."""
-        start = torch.full_like(sentences[:, :1], self.embedding.num_embeddings - 1)
+        """Logits (N, length, words) of each word of sentences (N, length), given the words before it."""
+        start = torch.full_like(sentences[:, :1], self.embedding.num_embeddings - 1)  # no word: it stands for the start
         return self.head(self.memory(self.embedding(torch.cat([start, sentences[:, :-1]], dim=1)))[0])
 
     @torch.no_grad()

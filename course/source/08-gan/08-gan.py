@@ -1452,7 +1452,7 @@ COIN_GAMES = {"plain": (0.0, 0.9), "plain, no momentum": (0.0, 0.0), "R1, γ = 1
 
 
 def coin_experiment(seed: int) -> dict[str, dict[str, list]]:
-    """By game, over five coins with p = 0.3: how far the mean toss ends from the share of heads, how far D from ½, and the way of the mean."""
+    """By game, over five coins with p = 0.3: how far the mean toss ends from the share of heads, D from ½, and the mean's way."""
     found: dict[str, dict[str, list]] = {name: {"off": [], "unsure": [], "way": []} for name in COIN_GAMES}
     for name, run in training.progress([(name, run) for name in COIN_GAMES for run in range(5)], desc="coin GANs"):
         flips = tosses_of(0.3, 1024, seed=10 * seed + run)
@@ -1904,7 +1904,7 @@ def noise_for(labels: Tensor, conditional: bool) -> Tensor:
 
 
 def train_gan(seed: int, gamma: float = 1.0, conditional: bool = False, momentum: float = 0.5, name: str = "digits", rounds: int = 1500) -> nn.Module:
-    """A running mean of the generator of a GAN trained on the images of ``data.load(name)``; a conditional one makes pairs (see Labelled)."""
+    """A running mean of the generator of a GAN on the images of ``data.load(name)``; a conditional one makes pairs (see Labelled)."""
     where = device.pick()
     split = data.load(name).torch(where)
     real, classes = (torch.cat([split.x_train, F.one_hot(split.y_train, 10)], dim=1), 10) if conditional else (split.x_train, 0)
@@ -2017,7 +2017,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-conditional", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def walk(G: nn.Module, digit: int, steps: int = 9, seed: int = 0) -> Tensor:
-    """Images (steps, 64) of one digit along the first principal direction of the generator's last hidden layer, from -2.5 to 2.5 standard deviations."""
+    """Images (steps, 64) of one digit along the first principal direction of the last hidden layer, -2.5 to 2.5 deviations."""
     layers = G.net[0]
     training.seed_everything(seed)
     with torch.no_grad():

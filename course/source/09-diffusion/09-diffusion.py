@@ -1867,7 +1867,7 @@ def loss_by_step(eps_fn: NoisePredictor, x: Tensor, steps: range, gen: torch.Gen
 
 
 def memory_experiment(seed: int) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, metrics.Quality], dict[str, Tensor]]:
-    """Loss by step of the network and of the exact minimiser, on training and on test images; the quality of their samples; and the samples."""
+    """Loss by step of the network and of the exact minimiser, on training and test images; their samples' quality; the samples."""
     train, test = 2 * digits.x_train - 1, 2 * digits.x_test - 1
     gen, sched = torch.Generator().manual_seed(seed), schedule(STEPS)
     exact, network = memory_noise(train, sched[2]), digits_model(seed, "digits").cpu()

@@ -397,13 +397,13 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-lecture-loss", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def attraction_only(z1: Tensor, z2: Tensor, tau: float = 0.5) -> Tensor:
-    """The lecture's L_g read to the letter, for N pairs: each of an anchor's 2N - 2 negatives is compared with itself and counts exp(1/tau)."""
+    """The lecture's L_g to the letter, for N pairs: an anchor's 2N - 2 negatives are compared with themselves, exp(1/tau) each."""
     similarity = F.cosine_similarity(z1, z2, dim=1)
     return 2 * F.softplus((1 - similarity) / tau + math.log(2 * len(z1) - 2)).mean()
 
 
 def lecture_experiment(seed: int) -> dict[str, float]:
-    """The lecture's loss against your NT-Xent: their ratio for two pairs summed by hand, and what the other images matter to an anchor's gradient."""
+    """The lecture's loss against your NT-Xent: their ratio for two pairs, and what other images matter to an anchor's gradient."""
     by_hand = 1.517770  # L_g as it is meant, for the two pairs below at tau = 0.5: each pair's two directions added, over two pairs
     ours = nt_xent(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]), tau=0.5)
     generator = torch.Generator().manual_seed(seed)
@@ -1285,7 +1285,7 @@ check.report()
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-collapse", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def collapse_experiment(seed: int, name: str = "digits", steps: int = 100) -> dict[str, dict[str, np.ndarray]]:
-    """Train with and without negatives and watch the embeddings: loss -> collapse score and loss at each step, probe with five labels a class."""
+    """Train with and without negatives: loss -> collapse score and loss at each step, and a probe with five labels a class."""
     split = data.load(name, flat=False, seed=seed).torch(device.pick())
     losses_of: dict[str, PairLoss] = {"NT-Xent": nt_xent, "no negatives": attraction_only}
     found = {}
@@ -1393,7 +1393,7 @@ def all_turns(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def labels_experiment(seed: int, name: str = "digits", steps: int = 300, draws: int = 4) -> tuple[dict[str, dict[int, float]], dict[str, float]]:
-    """Probe accuracy by encoder and number of labels a class (1, 5, 10), a mean over ``draws`` choices of the labelled images; and three numbers besides."""
+    """Probe accuracy by encoder and labels a class (1, 5, 10), a mean over ``draws`` choices of them; and three numbers besides."""
     split = data.load(name, flat=False, seed=seed).torch(device.pick())
     training.seed_everything(seed)
     encoders: dict[str, nn.Module] = {
