@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import numpy as np
 import published
 import pytest
@@ -139,20 +140,33 @@ def test_a_codebook_collapses_without_restarts_and_words_need_their_order(names:
     assert by_prior.nearest >= 1.05
 
 
-def test_the_experiments_take_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_experiments_take_larger_images_by_their_name_on_any_device(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist = published.offer_mnist(tmp_path, monkeypatch)
-    measured = names["linear_experiment"](0, mnist)
+    with elsewhere.pretend(monkeypatch):
+        measured = names["linear_experiment"](0, mnist)
+        errors, _, labels = names["deep_experiment"](0, mnist)
+        noise, pictures = names["denoising_experiment"](0, mnist)
+        bounds, model = names["vae_experiment"](0, mnist, draws=2)
+        sample = model.sample(3, torch.Generator())
+        assert sample.device == elsewhere.PLACE
     assert measured["ratio"] <= 1.001
     assert measured["W W'"] == pytest.approx(math.sqrt(28 * 28 - 8), rel=1e-3)
-    errors, _, labels = names["deep_experiment"](0, mnist)
     assert len(labels) == 450
     assert errors["AE, k = 2"] > 0
-    errors, pictures = names["denoising_experiment"](0, mnist)
+    assert noise["Wiener filter"] < noise["noisy"]
     assert pictures["denoising AE"].shape == (8, 28 * 28)
-    assert errors["Wiener filter"] < errors["noisy"]
-    bounds, model = names["vae_experiment"](0, mnist, draws=2)
     assert bounds["importance-weighted"] >= bounds["ELBO"]
-    assert model.sample(3, torch.Generator()).shape == (3, 28 * 28)
+    assert sample.shape == (3, 28 * 28)
+
+
+def test_the_samplers_run_on_any_device(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = names["vq_experiment"].__globals__
+    minimise = cells["minimise"]
+    monkeypatch.setitem(cells, "minimise", lambda *args, epochs, **options: minimise(*args, **options, epochs=1))
+    with elsewhere.pretend(monkeypatch):
+        found = names["plain_quality"](0)[0] | names["vq_experiment"](0)[1]
+        assert all(math.isfinite(row.frechet) for row in found.values())
+        assert math.isfinite(names["vae_quality"](0, names["train_vae"](names["digits"]()[:64], epochs=1)).frechet)
 
 
 # --- facts that the text states ---

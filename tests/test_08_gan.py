@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import numpy as np
 import published
 import pytest
@@ -131,9 +132,15 @@ def test_the_conditional_gan_makes_what_it_is_asked_for(names: dict[str, Any], s
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_the_gan_takes_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool) -> None:
-    G = names["train_gan"](0, conditional=conditional, name=published.offer_mnist(tmp_path, monkeypatch), rounds=2)
-    images, labels = names["draw_images"](G, conditional)
+def test_the_gan_takes_larger_images_by_their_name_on_any_device(
+    names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool
+) -> None:
+    mnist = published.offer_mnist(tmp_path, monkeypatch)
+    with elsewhere.pretend(monkeypatch):
+        G = names["train_gan"](0, conditional=conditional, name=mnist, rounds=2)
+        images, labels = names["draw_images"](G, conditional)
+        if conditional:
+            assert names["walk"](G, 3, steps=4).shape == (4, 28 * 28)
     assert images.shape == (len(labels), 28 * 28)
     assert images.isfinite().all()
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import elsewhere
 import numpy as np
 import published
 import pytest
@@ -127,14 +128,17 @@ def test_digits_on_demand_and_what_it_takes(names: dict[str, Any], seed: int) ->
     assert copies["network"].nearest >= 0.8
 
 
-def test_the_sampler_takes_larger_images_by_their_name(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sampler_takes_larger_images_by_their_name_on_any_device(names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = names["draw_digits"].__globals__
     monkeypatch.setitem(cells, "train_ddpm", functools.partial(cells["train_ddpm"], steps=3))
     mnist = published.offer_mnist(tmp_path, monkeypatch)
-    for steps in (2, 0):
-        images = names["draw_digits"](0, steps, 1.5, name=mnist)
-        assert images.shape == (len(names["WANTED"]), 28 * 28)
-        assert images.isfinite().all()
+    with elsewhere.pretend(monkeypatch):
+        for steps in (100, 2, 0):
+            images = names["draw_digits"](0, steps, 1.5, name=mnist)
+            assert images.shape == (len(names["WANTED"]), 28 * 28)
+            assert images.isfinite().all()
+        assert len(names["memory_experiment"](0)[0]) == 4
+    cells["digits_model"].cache_clear()
 
 
 # --- facts that the text states ---
