@@ -2061,7 +2061,7 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
     )
 
 # %% [markdown]
-# Labels help: the conditional GAN is told how many kinds of image there are. Its Fréchet distance comes close to that of *real* test images, or even below. That does not make its digits as good as real ones, as the accuracy and the grid show. The metric compares means and covariances of 32 features and is blind to the rest.
+# Labels help: the conditional GAN is told how many kinds of image there are. Its Fréchet distance comes close to that of *real* test images, or even below. That does not make its digits as good as real ones, as the accuracy says, and the grid: most can be read at once, but several of the 1s, 2s, 8s and 9s are smudged, as no real one is. The metric compares means and covariances of 32 features and is blind to the rest.
 # No single number settles how good a generator is; look at the grid, too.
 #
 # On the right, the first principal direction of the activations of one digit: unsupervised, and yet it has a meaning to the eye. The first set of lecture notes ("Interpreting the Latent Space of Generative Models") shows the same with satellite images, where such a direction adds or removes buildings.
