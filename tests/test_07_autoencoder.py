@@ -134,7 +134,8 @@ def test_a_codebook_collapses_without_restarts_and_words_need_their_order(names:
     measured, found, _ = names["vq_experiment"](seed)
     alone, by_prior = (found[f"VQ-VAE, {how}"] for how in ("each word by itself", "next-word prior"))
     assert measured["without restarts"] <= 8
-    assert measured["with restarts"] >= 24
+    assert measured["with restarts"] >= 20
+    assert measured["at all"] >= 30
     assert by_prior.frechet <= 0.7 * alone.frechet
     assert by_prior.frechet <= 15
     assert by_prior.nearest >= 1.05

@@ -559,11 +559,16 @@ with check("the image moves, and can still be recognised in its row", points=0.5
             f"spread of a patch's horizontal place in the {name} views, in pixels",
             mistakes={"The patch stays where it is, or nearly. Noise and brightness alone do not do: move the image, by about a pixel.": True},
         )
-    x = digits.x_train[torch.as_tensor(check.rng.permutation(1000)[:100])]
-    bank = moved(x, turns=(-12, 0, 12), sizes=(0.85, 1.0, 1.15)).flatten(0, 1)
-    for name, view in zip(("first", "second"), two_views(x, check.gen), strict=True):
+    # Right answers of four kinds reach 0.48 and more with an error of 0.025: 0.35 lies five of these below, one false alarm in five million.
+    known: dict[str, list[float]] = {"first": [], "second": []}
+    for chosen in check.rng.permutation(1200)[:400].reshape(4, 100):
+        x = digits.x_train[torch.as_tensor(chosen)]
+        bank = moved(x, turns=(-12, 0, 12), sizes=(0.85, 1.0, 1.15)).flatten(0, 1)
+        for name, view in zip(known, two_views(x, check.gen), strict=True):
+            known[name].append(float((closest(view, bank) % 100 == torch.arange(100)).float().mean()))
+    for name, shares in known.items():
         check.at_least(
-            (closest(view, bank) % 100 == torch.arange(100)).float().mean(),
+            np.mean(shares),
             0.35,
             f"share of {name} views that look more like their own image, moved a little, than like 99 others",
             mistakes={"Row i of a view must show image i: do not shuffle the batch, nor alter so much that the digit is lost.": True},
@@ -875,7 +880,7 @@ class Watched(nn.Module):
 with check("only the first labels of each class", points=0.5):
     first, later = clouds(20, 4, 6), clouds(140, 4, 6)
     X, y = torch.cat([first[0], later[0]]), torch.cat([first[1], (later[1] + 1) % 4])  # five right labels a class, then wrong ones
-    Xt, yt = clouds(60, 4, 6)
+    Xt, yt = clouds(240, 4, 6)  # right answers reach 0.97: six errors and more above the bound
     check.at_least(
         linear_probe(nn.Flatten(), X, y, Xt, yt, n_per_class=4),
         0.85,
@@ -1036,6 +1041,7 @@ with check("0 at one end, 1 at the other", points=1):
             },
         )
     check.close(collapse_score(torch.zeros(5, 4)), 0.0, atol=1e-6)
+    # The standard error of the score is below 0.007 here: the band ends 15 of them away.
     for n, d, dtype in ((3000, 2, torch.float64), (3000, 7, torch.float32), (1500, 64, torch.float64)):
         Z = torch.randn(d, n, generator=check.gen, dtype=dtype).mT * (0.5 + torch.rand(n, 1, generator=check.gen, dtype=dtype))
         score = collapse_score(Z)
