@@ -2275,7 +2275,7 @@ with checks.uses("kl_std_normal", "reparam", "elbo", "vae", "train_vae", "sample
     )
 
 # %% [markdown]
-# **What one sees.** Without restarts nearly all of the codebook is dead: all images get the same sentence, and the decoder has nothing left to say but the mean digit. With restarts all 32 words occur; counted by how often they do (the exponential of their entropy) they are worth 24 to 31 words, over nine seeds. Words drawn each by itself give parts that do not belong together;
+# **What one sees.** Without restarts nearly all of the codebook is dead: all images get the same sentence, and the decoder has nothing left to say but the mean digit. With restarts all 32 words occur; counted by how often they do (the exponential of their entropy) they are worth 24 to 31 words, over ten seeds. Words drawn each by itself give parts that do not belong together;
 # with a prior that knows the words before, most samples are digits, with a Fréchet distance of 5 to 11 over the seeds that we tried, below the VAE's in each. The prior is stopped after ten epochs, because from there on the loss on unseen sentences rises: it would learn the training sentences by heart, and a Fréchet distance that falls further would praise the copying.
 # Every row is one model of one seed, at 8 × 8 pixels. 08-gan and 09-diffusion add theirs.
 
