@@ -41,13 +41,15 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 class Job:
     """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
 
-    ``seconds`` is the processor time after which it is killed, in whole seconds.
+    ``seconds`` is the processor time after which it is killed, in whole seconds. With ``brief`` it ends at the first check that fails: what has not
+    run then counts as lost, and the message is that check's.
     """
 
     replacements: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     scope: Scope = "all"
     seconds: float = 60.0
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class Runner:
         request = {
             "cells": [{"id": cell.id, "role": role(cell), "source": cell.source} for cell in cells],
             "jobs": [
-                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip, "seconds": job.seconds}
+                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip, "seconds": job.seconds, "brief": job.brief}
                 for job, start, skip in zip(jobs, starts, skips, strict=True)
             ],
             "workers": self.workers,

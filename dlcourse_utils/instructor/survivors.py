@@ -33,6 +33,7 @@ _FIELDS = {"exercise": str, "before": str, "after": list, "reason": str}
 class MutantVerdict:
     """What became of a mutant. It is ``ok`` when it was killed and not listed as equivalent, or survived and is listed.
 
+    It is stopped at the first check that fails: ``message`` is that check's, and ``lost_here`` counts what was not run as lost.
     ``seconds`` is processor time; ``reason`` is the list's; ``line`` counts in the lecture's source; ``case`` is the changed line, before and after.
     """
 
@@ -43,6 +44,7 @@ class MutantVerdict:
     line: int
     fate: Fate
     lost_here: float
+    message: str
     reason: str
     seconds: float
     ok: bool
@@ -88,7 +90,8 @@ def judge(lecture: Lecture, mutant: Mutant, outcome: Outcome, listed: Mapping[Ke
     alive = not lost and not outcome.ended
     fate: Fate = "timed out" if "timed out" in outcome.ended else "killed" if not alive else "equivalent" if reason else "survived"
     ok = (alive and bool(reason)) or (not alive and not reason)
-    return MutantVerdict(lecture.name, mutant.exercise, mutant.change, "mutant", mutant.line, fate, lost, reason, outcome.cpu_seconds, ok)
+    message = "\n".join(part for part in (outcome.message(outcome.tests), *outcome.errors, outcome.ended) if part) if not alive else ""
+    return MutantVerdict(lecture.name, mutant.exercise, mutant.change, "mutant", mutant.line, fate, lost, message, reason, outcome.cpu_seconds, ok)
 
 
 def patience(reference: Outcome) -> float:
@@ -119,7 +122,7 @@ def try_mutants(
     everything = mutants(lecture)
     chosen = everything if chosen is None else chosen
     listed = equivalents(lecture, everything)
-    jobs = [Job({mutant.exercise: mutant.code}, seed, "own", math.ceil(seconds)) for mutant in chosen]
+    jobs = [Job({mutant.exercise: mutant.code}, seed, "own", math.ceil(seconds), brief=True) for mutant in chosen]
     bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="mutant", disable=None if progress else True)
     outcomes = dict(bar)
     return [judge(lecture, mutant, outcomes[number], listed) for number, mutant in enumerate(chosen)]
@@ -129,7 +132,7 @@ def explain(lecture: Lecture, verdict: MutantVerdict) -> str:
     """For a mutant that met the wrong end: where it is, and what to do."""
     place = f"{lecture.source}:{verdict.line}: mutant | {verdict.exercise}\n  {verdict.case}\n"
     if verdict.reason:
-        return place + f"  It is listed as equivalent and was {verdict.fate} ({verdict.lost_here:g} points lost). Take it out of the list. {verdict.reason}"
+        return place + f"  It is listed as equivalent and was {verdict.fate}. Take it out of the list. {verdict.reason}\n{verdict.message}"
     before, after = verdict.case.split(" → ", 1)
     entry = "\n".join(
         f"    {line}"

@@ -345,6 +345,8 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     random.seed(job["seed"])  # forked children share their parent's generators
     np.random.seed(job["seed"])
     torch.manual_seed(job["seed"])
+    if job["brief"]:
+        _stop_at_a_failed_check()
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
     for cell in cells:
         outputs = [] if cell["id"] in job["skip"] else shell.run(job["replace"].get(cell["id"], cell["source"]))
@@ -355,7 +357,29 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
         if cell["role"] != "test":
             outputs = [output for output in outputs if output["output_type"] == "error"]
         _send(pipe, {"id": cell["id"], "outputs": outputs})
+        if job["brief"] and any(output["output_type"] == "error" for output in outputs):
+            break
     os.write(pipe, b"null\n")
+
+
+def _stop_at_a_failed_check() -> None:
+    """From now on the first check that fails raises in its test cell what it would tell the student."""
+    from dlcourse_utils.checks import CheckFailed, Exercise
+    from dlcourse_utils.checks.outcome import Outcome
+
+    class UntilOneFails(list[Outcome]):
+        def append(self, outcome: Outcome) -> None:
+            super().append(outcome)
+            if outcome.status != "ok":
+                raise CheckFailed(f"{outcome.name}\n{outcome.explanation}")
+
+    begin = Exercise.__init__
+
+    def begin_anew(self: Exercise, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self._outcomes = UntilOneFails()
+
+    Exercise.__init__ = begin_anew  # type: ignore[method-assign]
 
 
 def _redirect(fd: int) -> io.FileIO:
