@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from nbgrader.preprocessors import ClearSolutions
 from tqdm import tqdm
@@ -23,7 +23,8 @@ from traitlets.config.loader import Config, PyFileConfigLoader
 from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture
 from dlcourse_utils.instructor.runner import Job, Outcome, Runner, Scope
 
-Kind = Literal["wrong", "right", "blank"]
+Kind = Literal["wrong", "right", "blank", "fair"]
+KINDS = get_args(Kind)
 
 _CELL = re.compile(r"# %%(?P<header>.*)")
 _HINT = re.compile(r"# hint:(?P<hint>.*)")
@@ -33,7 +34,7 @@ FORM = "Write '# %% wrong | exercise | name' or '# %% right | exercise | name'."
 
 @dataclass(frozen=True)
 class Case:
-    """One answer to prove a grader with. ``hint`` is empty unless it is wrong; ``place`` is "file:line"."""
+    """One answer to prove a grader with. ``hint`` is empty unless it is wrong; ``place`` is "file:line"; a fair one is a right one in another dress."""
 
     exercise: str
     name: str
@@ -151,6 +152,7 @@ def judge(lecture: Lecture, case: Case, outcome: Outcome) -> Verdict:
     deserved = {
         "wrong": lost_here > 0 and _plain(case.hint) in _plain(told),
         "right": lost_here == 0,
+        "fair": lost_here == 0,
         "blank": lost_here == exercise.points,
     }[case.kind]
     message = "\n".join(part for part in (told, *outcome.errors, outcome.ended) if part)
@@ -185,7 +187,7 @@ def prove(
     Raises:
         CourseError: the lecture's own cells fail, before any test.
     """
-    scopes: list[Scope] = ["seen" if thorough or case.kind == "blank" else "own" for case in cases]
+    scopes: list[Scope] = ["seen" if case.kind == "blank" or (thorough and case.kind != "fair") else "own" for case in cases]
     jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed, scope) for case, scope in zip(cases, scopes, strict=True))]
     results = runner.results(lecture, jobs)
     outcomes = dict(tqdm(results, desc=lecture.name, total=len(jobs), unit="case", disable=None if progress else True))
@@ -198,6 +200,7 @@ def explain(lecture: Lecture, case: Case, verdict: Verdict) -> str:
     expected = {
         "wrong": f"some of {points:g} points lost here, none elsewhere, and a message with: {_plain(case.hint)}",
         "right": "no points lost",
+        "fair": "no points lost",
         "blank": f"all {points:g} points lost here, none elsewhere",
     }[case.kind]
     told = "\n".join(f"    {line}" for line in verdict.message.splitlines()) or "    (nothing)"

@@ -1,4 +1,6 @@
-"""``dlcourse cases``: prove the graders with named answers and, if asked, with mutants of the solutions and answers that compute nothing."""
+"""``dlcourse cases``: prove the graders with named answers and, if asked, with right ones in other dresses, mutants of the solutions and answers
+that compute nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dlcourse_utils.instructor import cases, constants, proof_report, survivors
-from dlcourse_utils.instructor.cases import FORM, Case, Verdict, blanks, parse, prove
+from dlcourse_utils.instructor.cases import FORM, KINDS, Case, Verdict, blanks, parse, prove
 from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
+from dlcourse_utils.instructor.fair import fair
 from dlcourse_utils.instructor.mutants import mutants, sample
 from dlcourse_utils.instructor.runner import Outcome, Runner
 from dlcourse_utils.instructor.survivors import MutantVerdict, try_mutants
@@ -24,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="lectures, such as 01 or 01-perceptron (default: all)")
     parser.add_argument("--from", dest="file", type=Path, metavar="FILE", help="try the cases in this file instead of the lectures' own")
     parser.add_argument("--exercise", metavar="ID", help="only this exercise")
+    parser.add_argument("--fair", action="store_true", help="also try the solutions and the right cases in other dresses: with noise, and in another style")
     parser.add_argument("--mutants", action="store_true", help="also try mutants: the reference solutions, each with one small change")
     parser.add_argument("--sample", type=int, metavar="N", help="of the mutants, only N an exercise, the same ones every time")
     parser.add_argument("--constants", action="store_true", help="also try answers that compute nothing: zeros, noise, the visible answers looked up, …")
@@ -44,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     empty: list[ConstantVerdict] = []
     lost: dict[str, float] = {}
     with Runner(workers=args.workers) as runner:
-        for lecture, answers in plan:
+        for lecture, named in plan:
+            answers = [*named, *(case for case in fair(lecture, named) if args.exercise in (None, case.exercise))] if args.fair else named
             reference, judged = prove(runner, lecture, answers, seed=args.seed, thorough=args.thorough, progress=True)
             lost[lecture.name] = reference.lost()
             verdicts += judged
@@ -100,7 +105,7 @@ def _print(lecture: Lecture, answers: Sequence[Case], verdicts: Sequence[Verdict
         met = [fate for fate in fates if fate.exercise == exercise.id]
         nothing = [verdict for verdict in empty if verdict.exercise == exercise.id]
         if here:
-            counts = "  ".join(f"{sum(v.kind == kind for v in here)} {kind}" for kind in ("wrong", "right", "blank"))
+            counts = "  ".join(f"{sum(v.kind == kind for v in here)} {kind}" for kind in KINDS if kind != "fair" or any(v.kind == kind for v in verdicts))
             counts += f"  {len(met)} mutants" if fates else ""
             failed = _failed(here, met, nothing)
             print(f"  {exercise.number:<6} {exercise.id:<28} {counts}  {f'{failed} NOT as deserved' if failed else 'as deserved'}")
@@ -129,7 +134,7 @@ def summarise(
         "lectures": len({verdict.lecture for verdict in verdicts}),
         "exercises": len({(verdict.lecture, verdict.exercise) for verdict in verdicts}),
         "cases": len(verdicts),
-        **{kind: sum(verdict.kind == kind for verdict in verdicts) for kind in ("wrong", "right", "blank")},
+        **{kind: sum(verdict.kind == kind for verdict in verdicts) for kind in KINDS},
         "mutants": len(fates),
         "killed": sum(fate.fate in ("killed", "timed out") for fate in fates),
         "timed_out": sum(fate.fate == "timed out" for fate in fates),

@@ -19,7 +19,7 @@ table { border-collapse: collapse; width: 100% } th, td { padding: .25rem .6rem;
 th:first-child, td:first-child { text-align: left } caption { text-align: left; font-weight: bold; padding: 1.5rem 0 .5rem }
 code { font-size: .85em; overflow-wrap: anywhere } dt { margin-top: .8rem }
 """
-_HEADINGS = ("exercise", "wrong, caught", "right, full marks", "false fails", "mutants", "killed", "equivalent", "survived", "kill rate", "CPU seconds")
+_HEADINGS = ("exercise", "wrong, caught", "right", "fair", "false fails", "mutants", "killed", "equivalent", "survived", "kill rate", "CPU seconds")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Row:
     wrong: int
     caught: int
     right: int
+    fair: int
     false_fails: int
     mutants: int
     killed: int
@@ -47,7 +48,7 @@ def rows(lectures: Sequence[Lecture], verdicts: Sequence[Verdict], fates: Sequen
         for exercise in lecture.exercises:
             named = [verdict for verdict in verdicts if (verdict.lecture, verdict.exercise) == (lecture.name, exercise.id)]
             met = [fate for fate in fates if (fate.lecture, fate.exercise) == (lecture.name, exercise.id)]
-            wrong, right = ([verdict for verdict in named if verdict.kind == kind] for kind in ("wrong", "right"))
+            wrong, right, fair = ([verdict for verdict in named if verdict.kind == kind] for kind in ("wrong", "right", "fair"))
             killed, equivalent = sum(fate.fate in ("killed", "timed out") for fate in met), sum(fate.fate == "equivalent" for fate in met)
             seconds = sum(verdict.seconds for verdict in named) + sum(fate.seconds for fate in met)
             countable = len(met) - equivalent
@@ -59,7 +60,8 @@ def rows(lectures: Sequence[Lecture], verdicts: Sequence[Verdict], fates: Sequen
                         wrong=len(wrong),
                         caught=sum(verdict.ok for verdict in wrong),
                         right=len(right),
-                        false_fails=sum(not verdict.ok for verdict in right),
+                        fair=len(fair),
+                        false_fails=sum(not verdict.ok for verdict in (*right, *fair)),
                         mutants=len(met),
                         killed=killed,
                         equivalent=equivalent,
@@ -118,8 +120,7 @@ def _line(row: Row) -> str:
     cells = (
         escape(row.exercise),
         f"{row.caught} of {row.wrong}",
-        f"{row.right - row.false_fails} of {row.right}",
-        row.false_fails,
+        *(row.right, row.fair, row.false_fails),
         *(row.mutants, row.killed, row.equivalent, row.survived, rate, f"{row.seconds:.1f}"),
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
