@@ -94,6 +94,11 @@ def test_a_block_without_gradients_gets_them_and_an_error_is_not_raised(tmp_path
     assert found["raise ValueError('no')"] == {""}
 
 
+def test_one_change_is_not_made_twice_in_two_ways(tmp_path: Path) -> None:
+    found = changes(tmp_path, "for _ in range(k):\n    x.step()")
+    assert found == {"for _ in range(k):": {"for _ in range(k - 1):"}, "x.step()": {""}}
+
+
 def test_messages_annotations_and_what_stands_outside_the_solution_are_left_alone(tmp_path: Path) -> None:
     assert changes(tmp_path, 'a: tuple[int, 3] = x\nb = f"{x + 1}"\nfor a, b in zip(x, k, strict=True):\n    raise ValueError(f"{1} of {2 + 3}")') == {
         "for a, b in zip(x, k, strict=True):": {"for a, b in zip(k, x, strict=True):"},

@@ -7,7 +7,9 @@ or for calls of the visible checks their own right answers, looked up.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,8 +50,6 @@ class ConstantVerdict:
 def try_constants(runner: Runner, lecture: Lecture, only: str | None = None, *, seed: int = 0, progress: bool = False) -> list[ConstantVerdict]:
     """Run the real test cells of each exercise against answers that compute nothing.
 
-    Classes that are no ``torch.nn.Module`` are left out: what their methods give has no one shape.
-
     Args:
         runner: what runs them.
         lecture: whose graders are tried.
@@ -58,7 +58,7 @@ def try_constants(runner: Runner, lecture: Lecture, only: str | None = None, *, 
         progress: show a bar.
     """
     cells = {cell.id: cell.source for cell in lecture.notebook.cells}
-    chosen = [exercise for exercise in lecture.exercises if only in (None, exercise.id) and _changes(cells[exercise.id])]
+    chosen = [exercise for exercise in lecture.exercises if only in (None, exercise.id)]
     tried = [(exercise, kind) for exercise in chosen for kind in KINDS]
     jobs = [Job({exercise.id: _answer(exercise, kind, cells)}, seed, "own") for exercise, kind in tried]
     bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="constant", disable=None if progress else True)
@@ -71,21 +71,14 @@ def _names(source: str) -> list[str]:
     return [node.name for node in ast.parse(stubbed(source)).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
-def _changes(source: str) -> bool:
-    """Whether a constant can be made of the answer: it is a function or a module."""
-    stub = ast.parse(stubbed(source)).body
-    classes = [node for node in stub if isinstance(node, ast.ClassDef)]
-    return all(any("Module" in ast.unparse(base) for base in node.bases) for node in classes)
-
-
 def _answer(exercise: Exercise, kind: str, cells: dict[str, str]) -> str:
     """The solution cell, followed by what exchanges its names."""
     names = _names(cells[exercise.id])
     lines = [cells[exercise.id], "from dlcourse_utils.instructor import constants as _constants"]
     if kind == "the visible answers":
-        lines += [f"{name} = _constants.Lookup({name})" for name in names]
+        lines += [f"{name} = _constants.by_heart({name})" for name in names]
         lines += [_visible(cells[test]).replace("check.report()", "") for test in exercise.test_ids]
-        lines += [f"{name}.close()" for name in names]
+        lines += ["_constants.Lookup.learning = False"]
     else:
         lines += [f"{name} = _constants.constant({kind!r}, {name})" for name in names]
     return "\n".join(lines)
@@ -112,9 +105,9 @@ def _check_names(source: str) -> list[str]:
 
 
 def constant(kind: str, real: Any) -> Any:
-    """Something to call like ``real`` that computes nothing."""
+    """Something to call like ``real`` that computes nothing; a class gets methods that compute nothing."""
     if isinstance(real, type):
-        return _constant_module(kind, real)
+        return _remade(real, functools.partial(_constant_method, kind))
 
     @functools.wraps(real)
     def answer(*args: Any, **kwargs: Any) -> Any:
@@ -123,20 +116,39 @@ def constant(kind: str, real: Any) -> Any:
     return answer
 
 
-def _constant_module(kind: str, real: type[nn.Module]) -> type[nn.Module]:
-    class Constant(real):  # type: ignore[misc, valid-type]
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            return _instead(kind, _result(super().forward, args, kwargs), args, kwargs)
+def _constant_method(kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def answer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _instead(kind, _result(real, (self, *args), kwargs), args, kwargs)
 
-    return Constant
+    return answer
+
+
+def by_heart(real: Any) -> Any:
+    """Something to call like ``real`` that remembers what it gave while it was learning."""
+    return _remade(real, Lookup) if isinstance(real, type) else Lookup(real)
+
+
+class _Remade:
+    """Marks a class whose methods were exchanged."""
+
+
+def _remade(real: type, change: Callable[[Callable[..., Any]], Any]) -> type:
+    """A class like ``real``, with ``change`` made to each of its own methods but the constructor."""
+    methods = {name: change(method) for name, method in vars(real).items() if inspect.isfunction(method) and name != "__init__"}
+    return type(real.__name__, (real, _Remade), {"__module__": real.__module__, **methods})
 
 
 def _result(real: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What the reference gives; a number where it gives an error, for what computes nothing refuses nothing."""
     try:
-        return real(*args, **kwargs)
+        return real(*(copy.deepcopy(part) if _plain(part) else part for part in args), **kwargs)  # a copy, so that it leaves no result behind
     except Exception:
         return 0.0
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, _Remade) and not isinstance(value, nn.Module)
 
 
 def _instead(kind: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -169,26 +181,30 @@ def _filled(result: Any, fill: Callable[[tuple[int, ...]], Any]) -> Any:
             return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
         case dict():
             return {key: _filled(part, fill) for key, part in result.items()}
+        case _ if _plain(result):
+            twin = copy.copy(result)
+            vars(twin).update({name: _filled(part, fill) for name, part in vars(result).items() if isinstance(part, int | float | np.ndarray | torch.Tensor)})
+            return twin
         case _ if callable(result):
             return lambda *args, **kwargs: _filled(result(*args, **kwargs), fill)
     return None
 
 
 class Lookup:
-    """An answer that knows the visible checks' answers by heart, and zeros for everything else."""
+    """A function that knows the visible checks' answers by heart, and zeros for everything else."""
 
-    def __init__(self, real: Any) -> None:
-        self._real, self._known, self._open = real, {}, True  # type: ignore[var-annotated]
+    #: Whether answers are still being learnt.
+    learning = True
 
-    def close(self) -> None:
-        """Learn no more."""
-        self._open = False
+    def __init__(self, real: Callable[..., Any]) -> None:
+        self._real, self._known = real, {}  # type: ignore[var-annotated]
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self._real, type):
-            return self._real(*args, **kwargs)
         key = _key([args, sorted(kwargs.items())])
-        if self._open:
+        if self.learning:
             self._known[key] = self._real(*args, **kwargs)
         return self._known[key] if key in self._known else _instead("zeros", _result(self._real, args, kwargs), args, kwargs)
 

@@ -158,7 +158,7 @@ def _annotate(function: Function) -> None:
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     bare = not any(argument.annotation for argument in arguments)
     for argument in arguments:
-        argument.annotation = ast.Constant("object") if bare and argument.arg not in ("self", "cls") else None
+        argument.annotation = ast.Name("object", ast.Load()) if bare and argument.arg not in ("self", "cls") else None
     function.returns = None
 
 

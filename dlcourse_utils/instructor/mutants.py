@@ -171,8 +171,13 @@ class _Changes:
 
     def __init__(self, text: _Text) -> None:
         self.text = text
+        self._alone: set[ast.AST] = set()
+        self._counting: set[ast.AST] = set()
 
     def of(self, tree: ast.Module) -> Iterator[_Edit]:
+        self._alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
+        self._counting = {loop.iter for loop in loops if isinstance(loop.target, ast.Name) and loop.target.id == "_"}
         for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
             yield from self._returns(function)
             yield from self._rebindings(function)
@@ -270,7 +275,7 @@ class _Changes:
                 yield rewrite(", ".join(written[:number] + written[number + 1 :]))
                 if argument.arg in ("axis", "dim") and isinstance(argument.value, ast.Constant) and argument.value.value:
                     yield self._instead(argument.value, "0")
-        if isinstance(node.func, ast.Attribute) and not arguments:
+        if isinstance(node.func, ast.Attribute) and not arguments and node not in self._alone:
             yield self._instead(node, self.text.of(node.func.value))  # without .detach(), .clone(), .abs()
         if isinstance(node.func, ast.Name) and node.func.id == "range":
             yield from self._range(node)
@@ -278,6 +283,8 @@ class _Changes:
     def _range(self, node: ast.Call) -> Iterator[_Edit]:
         stop = node.args[min(1, len(node.args) - 1)]
         yield self._instead(stop, f"{self.text.of(stop)} - 1")
+        if node in self._counting:
+            return  # one round less is one round less
         if len(node.args) == 1:
             yield self._instead(stop, f"1, {self.text.of(stop)}")
         else:

@@ -346,7 +346,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     np.random.seed(job["seed"])
     torch.manual_seed(job["seed"])
     if job["brief"]:
-        _stop_at_a_failed_check()
+        _stop_at_a_failed_check(shell)
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
     for cell in cells:
         outputs = [] if cell["id"] in job["skip"] else shell.run(job["replace"].get(cell["id"], cell["source"]))
@@ -362,7 +362,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     os.write(pipe, b"null\n")
 
 
-def _stop_at_a_failed_check() -> None:
+def _stop_at_a_failed_check(shell: Shell) -> None:
     """From now on the first check that fails raises in its test cell what it would tell the student."""
     from dlcourse_utils.checks import CheckFailed, Exercise
     from dlcourse_utils.checks.outcome import Outcome
@@ -373,6 +373,10 @@ def _stop_at_a_failed_check() -> None:
             if outcome.status != "ok":
                 raise CheckFailed(f"{outcome.name}\n{outcome.explanation}")
 
+    def record(shell: Shell, kind: type[BaseException], error: BaseException, tb: object, tb_offset: object = None) -> None:
+        shell._showtraceback(kind, error, [])  # without the traceback, which takes longer to draw than most checks to run
+
+    shell.set_custom_exc((CheckFailed,), record)  # type: ignore[no-untyped-call]
     begin = Exercise.__init__
 
     def begin_anew(self: Exercise, *args: Any, **kwargs: Any) -> None:

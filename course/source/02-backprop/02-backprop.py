@@ -1381,6 +1381,7 @@ with check("backward again, after setting every grad to zero", points=0.5, off_l
     e = d + c
     e.backward()
     before = [a.grad, b.grad]
+    check.law(any(before), "a call of backward leaves gradients; yours are all 0")
     for node in (a, b, c, d, e):
         node.grad = 0.0
     e.backward()
