@@ -82,6 +82,13 @@ def test_the_reference_solutions_have_full_marks_on_other_grading_seeds(runner: 
     assert not lost, lost
 
 
+@pytest.mark.proof
+@pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)
+def test_the_reference_solutions_have_full_marks_on_two_threads(runner: Runner, lecture: Lecture) -> None:
+    (outcome,) = runner.run(lecture, [Job(threads=2)])
+    assert (outcome.lost(), outcome.ended) == (0, ""), outcome.message(outcome.tests)
+
+
 # --- verdicts ---
 
 

@@ -154,6 +154,22 @@ def test_a_run_is_decided_by_its_seed(runner: Runner, tmp_path: Path) -> None:
     assert not set(one) & set(other)
 
 
+def test_a_job_can_have_more_threads(runner: Runner, tmp_path: Path) -> None:
+    count = "import torch\n(torch.ones(300, 300) @ torch.ones(300, 300)).sum()\nprint(torch.get_num_threads())"
+    lecture = lecture_of(tmp_path, cell("setup", "import torch\ntorch.set_num_threads(1)"), cell("answer", "x = 1", solution=True), cell("test-answer", count, 1))
+    assert [o.message(["test-answer"]) for o in runner.run(lecture, [Job(), Job(threads=2), Job()])] == ["1", "2", "1"]
+
+
+def test_a_brief_job_ends_at_the_first_check_that_fails_with_what_it_says(runner: Runner, mini: Lecture) -> None:
+    (outcome,) = runner.run(mini, [Job({"mean": "def mean(numbers):\n    return sum(numbers)"}, brief=True)])
+    assert outcome.lost() == 7
+    assert not outcome.tests["test-spread"].reached
+    assert outcome.message(["test-mean"]).startswith("CheckFailed: three numbers\n")
+    assert outcome.message(["test-mean"]).endswith("Divide it by how many numbers there are.")
+    (outcome,) = runner.run(mini, [Job(brief=True)])
+    assert outcome.lost() == 0
+
+
 def test_jobs_do_not_see_each_other(runner: Runner, tmp_path: Path) -> None:
     leave = "import os, builtins\nopen('left', 'w').close()\nbuiltins.left = True"
     look = "import os, builtins\nprint(os.path.exists('left'), hasattr(builtins, 'left'))"

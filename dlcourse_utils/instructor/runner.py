@@ -42,7 +42,7 @@ class Job:
     """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
 
     ``seconds`` is the processor time after which it is killed, in whole seconds. With ``brief`` it ends at the first check that fails: what has not
-    run then counts as lost, and the message is that check's.
+    run then counts as lost, and the message is that check's. ``threads`` are torch's, whatever the lecture's setup asks for.
     """
 
     replacements: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Job:
     scope: Scope = "all"
     seconds: float = 60.0
     brief: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,15 @@ class Runner:
         request = {
             "cells": [{"id": cell.id, "role": role(cell), "source": cell.source} for cell in cells],
             "jobs": [
-                {"start": start, "replace": dict(job.replacements), "seed": job.seed, "skip": skip, "seconds": job.seconds, "brief": job.brief}
+                {
+                    "start": start,
+                    "replace": dict(job.replacements),
+                    "seed": job.seed,
+                    "skip": skip,
+                    "seconds": job.seconds,
+                    "brief": job.brief,
+                    "threads": job.threads,
+                }
                 for job, start, skip in zip(jobs, starts, skips, strict=True)
             ],
             "workers": self.workers,

@@ -345,6 +345,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     random.seed(job["seed"])  # forked children share their parent's generators
     np.random.seed(job["seed"])
     torch.manual_seed(job["seed"])
+    torch.set_num_threads(job["threads"])  # the parent has used one only, so that no thread of a pool is missing here
     if job["brief"]:
         _stop_at_a_failed_check(shell)
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too

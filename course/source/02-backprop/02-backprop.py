@@ -1580,7 +1580,7 @@ with check("at least 95 % of unseen digits, over two splits", points=3, seconds=
         split = data.load("digits", seed=seed)
         (W1, b1), (W2, b2) = train_mlp(split.x_train, split.y_train, seed=seed)
         accuracies.append((np.maximum(split.x_test @ W1.T + b1, 0) @ W2.T + b2).argmax(1) == split.y_test)
-    (early, _), _ = train_mlp(split.x_train, split.y_train, epochs=1, seed=3)
+    (early, b), (V, c) = train_mlp(split.x_train, split.y_train, epochs=1, seed=3)
     (late, _), _ = train_mlp(split.x_train, split.y_train, epochs=2, seed=3)
     check.law(
         not np.allclose(early, late),
@@ -1599,6 +1599,12 @@ with check("at least 95 % of unseen digits, over two splits", points=3, seconds=
             "The result is worse than guessing, so the steps go uphill. Subtract the gradient.": np.mean(accuracies) < 0.06 or not np.isfinite(W1).all(),
             "It learns, but too little in 30 epochs. Try batches of 32 examples, a higher learning rate, or momentum.": np.mean(accuracies) > 0.2,
         },
+    )
+    check.at_least(
+        ((np.maximum(split.x_test @ early.T + b, 0) @ V.T + c).argmax(1) == split.y_test).mean(),
+        0.25,
+        "accuracy on unseen digits after 1 epoch",
+        mistakes={"There is a pass too few: with epochs = 1 all examples are used once.": True},
     )
 
 with check("any number of classes; the same seed, the same weights; nothing else touched", points=1, seconds=30, off_limits=TRAIN_OFF_LIMITS):
