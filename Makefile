@@ -33,12 +33,13 @@ export OMP_NUM_THREADS ?= 1
 export PATH := $(if $(filter .venv,$(ENVIRONMENT)),$(CURDIR)/.venv,$(ENVIRONMENT))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof lab build check
+.PHONY: help demo test proof oldest lab build check
 
 help:
 	@echo 'make demo                 play a class of students through the whole grading loop'
 	@echo 'make test                 run the test suite'
 	@echo 'make proof                run what the test suite leaves out: every seed, every mutant; the report goes to build/proof'
+	@echo 'make oldest               try the named answers of all lectures with the oldest versions that pyproject.toml allows, in .venv-oldest'
 	@echo 'make lab                  open JupyterLab as a student (ROLE=instructor: as the instructor)'
 	@echo 'make build                build notebooks/ and solutions/ from the sources'
 	@echo 'make check                lint, types, and whether what is committed is what the sources build'
@@ -54,7 +55,13 @@ test: $(STAMP)
 
 proof: $(STAMP)
 	@$(PY) -m pytest $(PARALLEL) -m proof
-	@$(DLCOURSE) cases --thorough --mutants --constants --report build/proof
+	@$(DLCOURSE) cases --thorough --fair --mutants --constants --report build/proof --json build/proof/verdicts.json
+
+oldest: $(PY)
+	@$(PY) -m venv .venv-oldest
+	@echo 'Installing into .venv-oldest (about 6 GB with PyTorch on Linux, a few minutes the first time)'
+	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --editable '.[dev]' -c constraints-oldest.txt
+	@PATH="$(CURDIR)/.venv-oldest/bin:$$PATH" .venv-oldest/bin/python -m dlcourse_utils.instructor.cli cases
 
 lab: $(STAMP)
 	@$(DLCOURSE) lab --role $(ROLE)

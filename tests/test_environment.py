@@ -56,6 +56,15 @@ def test_every_dependency_has_a_tested_version_within_its_bounds():
         assert Requirement(f"{name}{bounds}").specifier.contains(tested[name])
 
 
+def test_the_oldest_versions_are_the_lower_bounds():
+    lines = [line for line in (ROOT / "constraints-oldest.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = {pin.name: str(pin.specifier).removeprefix("==") for pin in map(Requirement, lines)}
+    assert pins.keys() == dependencies().keys()
+    for name, bound in dependencies().items():
+        oldest = bound.removeprefix(">=")
+        assert pins[name] == oldest or pins[name].startswith(f"{oldest}."), name
+
+
 @pytest.mark.parametrize("platform", [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")])
 def test_torch_and_torchvision_are_a_pair_on_every_platform(platform):
     # torchvision 0.N+15 was compiled against torch 2.N, and their patch releases go together
@@ -64,6 +73,6 @@ def test_torch_and_torchvision_are_a_pair_on_every_platform(platform):
     assert (torch[0], torch[1] + 15, torch[2]) == (2, vision[1], vision[2])
 
 
-@pytest.mark.parametrize("file", ["pyproject.toml", "environment.yml", "constraints.txt", "Makefile", ".ci/run"])
+@pytest.mark.parametrize("file", ["pyproject.toml", "environment.yml", "constraints.txt", "constraints-oldest.txt", "Makefile", ".ci/run"])
 def test_no_file_of_the_installation_names_an_address(file):
     assert not re.search(r"https?://|index-url|find-links", (ROOT / file).read_text())

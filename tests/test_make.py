@@ -59,7 +59,7 @@ def calls(checkout: Path) -> list[str]:
 
 def test_help_is_what_make_says_and_names_every_command(checkout):
     said = make(checkout).stdout
-    assert all(f"make {command} " in said for command in ("demo", "test", "proof", "lab", "build", "check"))
+    assert all(f"make {command} " in said for command in ("demo", "test", "proof", "oldest", "lab", "build", "check"))
     assert calls(checkout) == []
 
 
@@ -144,7 +144,7 @@ def test_proof_runs_the_tests_that_test_leaves_out_and_every_mutant(checkout):
     make(checkout, "proof")
     tests, cases = calls(checkout)[1:]
     assert tests.endswith("-m proof")
-    assert cases.endswith("instructor.cli cases --thorough --mutants --constants --report build/proof")
+    assert cases.endswith("instructor.cli cases --thorough --fair --mutants --constants --report build/proof --json build/proof/verdicts.json")
 
 
 def test_failing_command_makes_make_fail(checkout):

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcourse_utils.instructor import cli
-from dlcourse_utils.instructor.constants import try_constants
+from dlcourse_utils.instructor.constants import Lookup, by_heart, constant, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
+from dlcourse_utils.instructor.leaks import secrets_of
 from dlcourse_utils.instructor.mutants import Mutant, mutants, mutate, sample
 from dlcourse_utils.instructor.runner import Job, Runner
 from dlcourse_utils.instructor.survivors import equivalents, explain, try_mutants
@@ -229,6 +230,35 @@ def test_an_answer_that_computes_nothing_passes_no_hidden_check(runner: Runner, 
     }
 
 
+def test_a_class_gets_methods_that_compute_nothing_and_leave_no_result_behind() -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.total = 3.0
+
+        def add(self, number: float) -> None:
+            self.total += number
+
+        def __add__(self, other: float) -> Counter:
+            return Twin()
+
+    for kind, total in (("zeros", 0.0), ("a constant", 0.5)):
+        Twin = constant(kind, Counter)
+        counter = Twin()
+        counter.add(4.0)
+        assert counter.total == 3.0
+        assert isinstance(counter + 2.0, Counter)
+        assert (counter + 2.0).total == total
+    assert constant("its input", Counter)() + 2.0 == 2.0
+    assert constant("None", Counter)() + 2.0 is None
+
+
+def test_what_is_known_by_heart_is_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    double = by_heart(lambda x: 2.0 * x)
+    assert double(3.0) == 6.0
+    monkeypatch.setattr(Lookup, "learning", False)
+    assert (double(3.0), double(4.0)) == (6.0, 0.0)
+
+
 def test_a_hidden_check_that_looks_at_no_number_is_noticed(runner: Runner, lax: Lecture) -> None:
     source = lax.source.read_text(encoding="utf-8")
     source = source.replace('with check("is positive"', '### BEGIN HIDDEN TESTS\nwith check("is positive"').replace('"no")\n', '"no")\n### END HIDDEN TESTS\n')
@@ -247,8 +277,12 @@ def test_the_lists_name_mutants_that_exist_and_say_why(lecture: Lecture) -> None
     assert all(reason.endswith(".") for reason in listed.values())
 
 
-@pytest.mark.parametrize("lecture", lectures(find_root(Path(__file__).parent), ["01", "02", "03", "04", "05", "06"]), ids=lambda lecture: lecture.name)
+@pytest.mark.parametrize("lecture", LECTURES, ids=lambda lecture: lecture.name)
 def test_a_sample_of_the_mutants_meets_the_end_it_should(runner: Runner, lecture: Lecture) -> None:
-    verdicts = try_mutants(runner, lecture, [mutant for mutant in sample(mutants(lecture), 3) if mutant.exercise not in UNSETTLED])
+    chosen = [mutant for mutant in sample(mutants(lecture), 3) if mutant.exercise not in UNSETTLED]
+    verdicts = try_mutants(runner, lecture, chosen)
     wrong = [explain(lecture, verdict) for verdict in verdicts if not verdict.ok]
     assert not wrong, "\n\n".join(wrong)
+    secret = secrets_of(lecture).lines
+    told = [line for mutant, verdict in zip(chosen, verdicts, strict=True) for line in secret if line in verdict.message and line not in mutant.code]
+    assert not told, "a message shows code that students must not see"

@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
             _print(lecture, answers, judged, met, nothing)
     summary = summarise(verdicts, fates, empty, lost, time.monotonic() - started, args.seed)
     print(_sentence(summary))
-    if args.json:
-        _write(args.json, {"cases": [*map(asdict, verdicts), *map(asdict, fates), *map(asdict, empty)], "summary": summary})
     if args.report:
         proof_report.write(args.report, [lecture for lecture, _ in plan], verdicts, fates, summary)
+    if args.json:
+        _write(args.json, {"cases": [*map(asdict, verdicts), *map(asdict, fates), *map(asdict, empty)], "summary": summary})
     return 1 if summary["failed"] or any(lost.values()) else 0
 
 
