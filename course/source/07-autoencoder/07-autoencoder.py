@@ -36,7 +36,7 @@
 # M. A. Nicolaou, *Deep Learning & Computer Vision (and more)*: "Discovering (Latent) Representations" to "From Principal Component Analysis (PCA) to autoencoders (AE)".
 # *Deep Learning for Everything in Computer Vision*, in the set of lecture notes that ends with the vision transformer: "Latent variable models" to "Difference with PCA", and "Auto-encoding models" to "In practice".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # Everything is torch. Compute in the dtype and on the device that you are given, change no argument, and draw random numbers only from the generator (`gen`) or the seed that you are given.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}

@@ -35,7 +35,7 @@
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick), "Generative Machine Learning": from "Background: Introduction to Sampling" to "GANs Applications", with the notebook "A Barebones GAN in PyTorch for generating coin flips".
 # *Deep Learning for Computer Vision, Part I*, "Generative adversarial networks". The lecture that closes the first set of lecture notes: "Interpreting the Latent Space of Generative Models".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # Everything is torch. Compute in the dtype and on the device that you are given; change no argument; draw no random numbers except where a `seed` is given.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}

@@ -33,7 +33,7 @@
 #
 # **Lecture sections it follows.** F. Minhas, *CS909 Data Mining* (Warwick), "Generative machine learning" and "Diffusion Models". Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024, the slide on text-to-image models.
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # Everything is torch. Compute in the dtype and on the device that you are given; change no argument; draw random numbers from the generator `gen` that you are given, never from the global one.
 #
 # **Steps are counted from 0.** `t = 0` is the least noise and `t = T - 1` the most; the papers count from 1 to $T$. Where a formula asks for the level *before* step 0 it means no noise at all: $\bar\alpha_{-1} = 1$.

@@ -34,7 +34,7 @@
 # Y. M. Asano, *Deep Learning*, MLx Fundamentals 2024: "General procedure of self-supervised learning", "Why do we want to do self-supervised learning?", "Self-supervised labelling from three core ideas".
 # The first set of lecture notes: "Self-supervised Learning". The third set: "Contrastive Learning".
 #
-# **How to work.** Fill in the cells that say `raise NotImplementedError()`, run the checks below each, and read what they say. More checks run when it is graded.
+# **How to work.** In each cell that says "Write your answer here", put your answer in place of that line, run the checks below it, and read what they say. More checks run when it is graded.
 # Everything is torch. Compute in the dtype and on the device that you are given; change no argument; draw no random numbers except from the generator or the `seed` that you are given.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
