@@ -152,6 +152,7 @@ class Runner:
             "OMP_NUM_THREADS": "1",  # a forked child must not meet its parent's threads
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",  # a job with more threads on a busy machine would spend its processor time on waiting
         }
         self._server = subprocess.Popen(
             [sys.executable, "-c", "from dlcourse_utils.instructor.warm import serve; serve()"],
