@@ -156,7 +156,9 @@ def test_a_run_is_decided_by_its_seed(runner: Runner, tmp_path: Path) -> None:
 
 def test_a_job_can_have_more_threads(runner: Runner, tmp_path: Path) -> None:
     count = "import torch\n(torch.ones(300, 300) @ torch.ones(300, 300)).sum()\nprint(torch.get_num_threads())"
-    lecture = lecture_of(tmp_path, cell("setup", "import torch\ntorch.set_num_threads(1)"), cell("answer", "x = 1", solution=True), cell("test-answer", count, 1))
+    lecture = lecture_of(
+        tmp_path, cell("setup", "import torch\ntorch.set_num_threads(1)"), cell("answer", "x = 1", solution=True), cell("test-answer", count, 1)
+    )
     assert [o.message(["test-answer"]) for o in runner.run(lecture, [Job(), Job(threads=2), Job()])] == ["1", "2", "1"]
 
 
