@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbgrader.preprocessors import AssignLatePenalties, GetGrades, IgnorePattern, LimitOutput
+from nbgrader.preprocessors import GetGrades, IgnorePattern, LimitOutput
 
 from dlcourse_utils.instructor.engine.admit import admit
 from dlcourse_utils.instructor.engine.collect import Collect
 from dlcourse_utils.instructor.engine.execute import Execute
-from dlcourse_utils.instructor.preprocessors import AnyNotebook, HideTests, Rebuild, SaveGrades
+from dlcourse_utils.instructor.preprocessors import AnyNotebook, HideTests, LatePenalties, Rebuild, SaveGrades
 
 c = get_config()
 
@@ -46,10 +46,11 @@ c.LimitOutput.max_lines = 200
 
 # How a submission is graded; see docs/grading.md.
 c.ExchangeFactory.collect = Collect
+c.Exporter.optimistic_validation = True  # once a pass, not once a preprocessor
 c.Autograde.pre_convert_hook = admit
 c.Autograde.exporter_class = AnyNotebook
 c.Autograde.sanitize_preprocessors = [Rebuild]
-c.Autograde.autograde_preprocessors = [Execute, IgnorePattern, LimitOutput, SaveGrades, AssignLatePenalties]
+c.Autograde.autograde_preprocessors = [Execute, IgnorePattern, LimitOutput, SaveGrades, LatePenalties]
 c.HTMLExporter.sanitize_html = True  # no student's HTML or script runs in feedback, nor in the formgrader
 # A picture comes as HTML and as PNG: show the PNG, with its alt text, for of sanitised HTML the bare text is left.
 c.NbConvertBase.display_data_priority = ["image/png", "image/jpeg", "text/html", "text/markdown", "text/latex", "text/plain"]

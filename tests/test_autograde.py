@@ -165,7 +165,7 @@ def test_interrupted_grading_is_taken_up_again_and_finished_grading_is_not(small
     nbformat.write(notebook, left)
     again = []
     real = classroom.autograde
-    monkeypatch.setattr(classroom, "autograde", lambda lecture, student: (again.append(student), real(lecture, student)))
+    monkeypatch.setattr(classroom, "autograde", lambda lecture, student, book: (again.append(student), real(lecture, student, book)))
     grades = autograde.grade_all(classroom, lecture, ["ada", "bela"])
     assert again == ["bela"]
     assert [grade.points for grade in grades] == [FULL, FULL]
@@ -188,7 +188,7 @@ def test_new_submission_is_graded_anew_and_a_failed_regrade_does_not_leave_the_o
     (grade,) = autograde.grade_all(classroom, lecture, ["ada"])
     assert grade.points == {"mean": 0.0, "spread": 3.0}
 
-    def fail(lecture, student):
+    def fail(lecture, student, gradebook):
         raise StepError("DeadKernelError: Kernel died")
 
     monkeypatch.setattr(classroom, "autograde", fail)
@@ -203,6 +203,9 @@ def test_each_grade_is_written_as_soon_as_it_is_there(monkeypatch):
     class Slow:
         def __init__(self, classroom, lecture):
             """Knows nobody yet."""
+
+        def close(self):
+            """Has nothing open."""
 
         def finished(self, student):
             return False

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import MissingEntry
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import determine_grade
 from tqdm import tqdm
 
@@ -64,7 +64,8 @@ class Grader:
         if classroom.sandbox == "on" and no_sandbox():
             raise CourseError(no_sandbox())
         cure = f"Run 'nbgrader generate_assignment {lecture.name} --force' in {classroom.folder}, or use the formgrader's button, and release it again."
-        with classroom.gradebook() as gradebook:
+        self._opened = classroom.gradebook()
+        with self._gradebook() as gradebook:
             try:
                 entered = {cell.name: cell.max_score for cell in gradebook.find_notebook(lecture.name, lecture.name).grade_cells}
             except MissingEntry:
@@ -73,6 +74,17 @@ class Grader:
         if entered != written:
             raise CourseError(f"{lecture.name}: the gradebook in {classroom.folder} holds an older version of this assignment. {cure}")
         self._released = classroom.released(lecture)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    @contextlib.contextmanager
+    def _gradebook(self) -> Iterator[Gradebook]:
+        """The one gradebook; nothing of what was read in it, and no transaction, outlasts the block."""
+        try:
+            yield self._opened
+        finally:
+            self._opened.db.remove()
 
     def run(self, student: str) -> dict[str, float]:
         """Run a submission, so that grading it will find the results; the gradebook is not touched. Several threads may do this at once.
@@ -90,7 +102,8 @@ class Grader:
         path = tidy(self.classroom.path("submitted", self.lecture, student), self.lecture.name)
         try:
             if force or not self.finished(student):
-                self.classroom.autograde(self.lecture, student)
+                with self._gradebook() as gradebook:
+                    self.classroom.autograde(self.lecture, student, gradebook)
         except StepError as error:
             return self._give_nothing(student, f"{path}: nbgrader could not grade it ({error}). {self.classroom.log} says more; mend the file and grade again.")
         notes = Notes.of(self._graded(student))
@@ -120,7 +133,7 @@ class Grader:
 
     def points(self, student: str) -> dict[str, float]:
         """What the gradebook has for a student, by exercise id; empty where it has nothing."""
-        with self.classroom.gradebook() as gradebook:
+        with self._gradebook() as gradebook:
             try:
                 submission = gradebook.find_submission_notebook(self.lecture.name, self.lecture.name, student)
             except MissingEntry:
@@ -136,7 +149,7 @@ class Grader:
         lecture = self.lecture
         target = self.classroom.path("autograded", lecture, student)
         shutil.rmtree(target, ignore_errors=True)
-        with self.classroom.gradebook() as gradebook:
+        with self._gradebook() as gradebook:
             gradebook.update_or_create_student(student)
             gradebook.update_or_create_submission(lecture.name, student, timestamp=self.classroom.timestamp(lecture, student))
             submission = gradebook.find_submission_notebook(lecture.name, lecture.name, student)
@@ -183,13 +196,13 @@ def grade_all(
         CourseError: the gradebook does not know the lecture, or there is no sandbox.
     """
     with private_environment():
-        grader = Grader(classroom, lecture)
-        with _ahead(grader, [student for student in students if force or not grader.finished(student)], workers) as running:
-            grades = {}
-            finished = [student for student in students if student not in running.values()]
-            for student in chain(finished, _as_they_end(running)):
-                grades[student] = grader.grade(student, force=force)
-                on_grade(grades[student])
+        grades = {}
+        with contextlib.closing(Grader(classroom, lecture)) as grader:
+            finished = [] if force else [student for student in students if grader.finished(student)]
+            with _ahead(grader, [student for student in students if student not in finished], workers) as running:
+                for student in chain(finished, _as_they_end(running)):
+                    grades[student] = grader.grade(student, force=force)
+                    on_grade(grades[student])
     return [grades[student] for student in students]
 
 
@@ -202,15 +215,13 @@ def differences(
         CourseError: as for ``grade_all``, or a submission cannot be run.
     """
     rows = []
-    with private_environment():
-        grader = Grader(classroom, lecture)
-        with _ahead(grader, students, workers) as running:
-            for future in as_completed(running):
-                student, then = running[future], future.result()
-                now = grader.points(student)
-                changed = [name for name in then if now.get(name) != then[name]]
-                rows += [{"student": student, "exercise": name, "now": f"{now[name]:g}" if now else "none", "then": f"{then[name]:g}"} for name in changed]
-                on_student(student)
+    with private_environment(), contextlib.closing(Grader(classroom, lecture)) as grader, _ahead(grader, students, workers) as running:
+        for future in as_completed(running):
+            student, then = running[future], future.result()
+            now = grader.points(student)
+            changed = [name for name in then if now.get(name) != then[name]]
+            rows += [{"student": student, "exercise": name, "now": f"{now[name]:g}" if now else "none", "then": f"{then[name]:g}"} for name in changed]
+            on_student(student)
     return sorted(rows, key=lambda row: students.index(row["student"]))
 
 

@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 from nbformat.warnings import MissingIDFieldWarning
 from nbgrader.api import Gradebook
 from nbgrader.auth import Authenticator
-from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
+from nbgrader.converters import GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.exchange import default as exchange
 from nbgrader.utils import capture_log
@@ -30,6 +30,7 @@ from traitlets.config import Config
 from dlcourse_utils.instructor.assign import load_config
 from dlcourse_utils.instructor.course import CourseError, Lecture
 from dlcourse_utils.instructor.engine.collect import Collect
+from dlcourse_utils.instructor.engine.converter import ClassAutograde
 from dlcourse_utils.instructor.engine.execute import Execute
 from dlcourse_utils.instructor.engine.released import Released, released
 from dlcourse_utils.instructor.preprocessors import prepare
@@ -110,9 +111,9 @@ class Classroom:
         """Take what was handed in out of the exchange; the newest of each student, whoever's user it runs as."""
         self._start(Collect, lecture, update=True, check_owner=False)
 
-    def autograde(self, lecture: Lecture, student: str) -> None:
+    def autograde(self, lecture: Lecture, student: str, gradebook: Gradebook) -> None:
         """Grade one submission anew."""
-        self._start(Autograde, lecture, glob.escape(student), force=True)  # nbgrader takes it for a pattern
+        self._start(ClassAutograde, lecture, glob.escape(student), force=True, gradebook=gradebook)  # nbgrader takes the name for a pattern
 
     def released(self, lecture: Lecture) -> Released:
         """The released notebook with what the gradebook knows of it.

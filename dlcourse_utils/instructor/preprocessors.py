@@ -9,11 +9,12 @@ from typing import Any, TextIO
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from nbgrader.preprocessors import AssignLatePenalties, NbGraderPreprocessor, SaveAutoGrades
 
 from dlcourse_utils.instructor import regions
 from dlcourse_utils.instructor.course import grade_id, role
 from dlcourse_utils.instructor.engine import admit, reading
+from dlcourse_utils.instructor.engine.converter import open_gradebook
 from dlcourse_utils.instructor.engine.notes import Notes, Remark
 from dlcourse_utils.instructor.engine.rebuild import rebuild
 from dlcourse_utils.instructor.engine.released import Released, released
@@ -54,11 +55,17 @@ def prepare(folder: Path, name: str, template: Released) -> tuple[NotebookNode, 
 
 
 class SaveGrades(SaveAutoGrades):
-    """nbgrader's, with what was odd about an answer as the comment on it."""
+    """nbgrader's, with what was odd about an answer as the comment on it, and in the gradebook that is open if there is one."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         self._notes = Notes.of(nb)
-        result: tuple[NotebookNode, dict[str, Any]] = super().preprocess(nb, resources)
+        opened, known = open_gradebook(self.parent.parent), resources["nbgrader"]
+        result: tuple[NotebookNode, dict[str, Any]]
+        if opened is None:
+            result = super().preprocess(nb, resources)
+        else:
+            self.gradebook, self.notebook_id, self.assignment_id, self.student_id = opened, known["notebook"], known["assignment"], known["student"]
+            result = NbGraderPreprocessor.preprocess(self, nb, resources)
         return result
 
     def _add_comment(self, cell: NotebookNode, resources: dict[str, Any]) -> None:
@@ -69,6 +76,19 @@ class SaveGrades(SaveAutoGrades):
             comment = self.gradebook.find_comment(name, self.notebook_id, self.assignment_id, self.student_id)
             comment.auto_comment = text
             self.gradebook.db.commit()
+
+
+class LatePenalties(AssignLatePenalties):
+    """nbgrader's, which need not look where the gradebook is open and says that the submission was in time."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        gradebook, known = open_gradebook(self.parent.parent), resources["nbgrader"]
+        if gradebook is not None:
+            submission = gradebook.find_submission(known["assignment"], known["student"])
+            if submission.total_seconds_late <= 0 and not any(notebook.late_submission_penalty for notebook in submission.notebooks):
+                return nb, resources
+        result: tuple[NotebookNode, dict[str, Any]] = super().preprocess(nb, resources)
+        return result
 
 
 class HideTests(NbGraderPreprocessor):

@@ -50,6 +50,7 @@ WARM_IMPORTS = (
     "ipywidgets",
     "scipy.stats",
     "sklearn.datasets",
+    "torchmetrics.image.fid",
     "dlcourse_utils.checks",
     "dlcourse_utils.claims",
     "dlcourse_utils.data",

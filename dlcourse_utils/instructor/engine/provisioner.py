@@ -60,6 +60,7 @@ class Server:
         places = dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), self._folder.name)
         paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         backend = "module://matplotlib_inline.backend_inline"  # read when matplotlib is imported
+        pages = "glibc.malloc.hugetlb=1"  # large pages are copied faster by a fork; other C libraries do not read this
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self._path)
             listening.listen(64)
@@ -69,7 +70,7 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[listening.fileno()],
                 cwd=self._folder.name,
-                env=os.environ | one | places | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", "MPLBACKEND": backend},
+                env=os.environ | one | places | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", "MPLBACKEND": backend, "GLIBC_TUNABLES": pages},
                 start_new_session=True,
             )
 

@@ -2,8 +2,8 @@
 
 bubblewrap builds a room: a process table, a network and a file system of its own, of which only Python and the course's package are in
 sight, read-only, and a small ``/tmp``. It starts programs, and a warm kernel is a fork; so what it starts is a ``cat`` that holds the room
-open, and the forked kernel walks in (``setns``), takes limits on, gives every right away and becomes a user who owns nothing. When the
-room's holder is killed the kernel system ends all that ran in it, so that nothing can stay behind.
+open, and the kernel's keeper walks in (``setns``) and forks the kernel there, which takes limits on, gives every right away and becomes a user
+who owns nothing. When the room's holder is killed the kernel system ends all that ran in it, so that nothing can stay behind.
 """
 
 from __future__ import annotations
@@ -148,35 +148,25 @@ def _arguments(limits: Limits) -> Iterator[str]:
 
 
 def run_inside(room: Room | None, limits: Limits, work: Callable[[], None]) -> int:
-    """Fork a process that does ``work`` behind the wall (without a room: under the limits only); returns the process id of who waits for it.
+    """Walk into the room, and fork a process that does ``work`` there, under the limits and without rights; returns its process id.
 
-    That process ends as ``work``'s did: with its status, or killed.
+    The caller stays in the room: it sees the room's files from then on, and whatever else it forks is in there, too. A fork of a large process
+    is dear, so it is not done for the walk alone. Without a room there are only the limits.
     """
     user = _FIRST_UID + os.getpid() % _UIDS
-    waiting = os.fork()
-    if waiting:
-        return waiting
-    return _end_with(lambda: _walk_in(room, limits, user, work))
-
-
-def _walk_in(room: Room | None, limits: Limits, user: int, work: Callable[[], None]) -> None:
-    os.setsid()  # so that who ends this group ends all of it
-    _end_with_parent()
     if room is not None:
         flags = _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS | _CLONE_NEWNS | (_CLONE_NEWUSER if os.geteuid() else 0)
         _call("setns", os.pidfd_open(room.pid), flags)
     child = os.fork()  # only a child of ours is in the room's process table
-    if child == 0:
-        if room is not None:
-            os.setsid()
-        else:
-            _end_with_parent()
-        _give_up_rights(room is not None, limits, user)
-        work()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    return child or _end_with(lambda: _work_inside(room, limits, user, work))
+
+
+def _work_inside(room: Room | None, limits: Limits, user: int, work: Callable[[], None]) -> None:
+    os.setsid()  # so that who ends this group ends all of it
+    if room is None:
+        _end_with_parent()
+    _give_up_rights(room is not None, limits, user)
+    work()
 
 
 def _end_with_parent() -> None:

@@ -31,7 +31,22 @@ from dlcourse_utils.instructor.warm import WARM_IMPORTS
 #: The sockets of a kernel lie here, seen from where the kernel is.
 WORK = "/tmp"
 
-_KERNEL_IMPORTS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer", "IPython.core.magics", "zmq.eventloop.zmqstream")
+#: What a kernel imports while it starts, and would in every fork anew.
+_KERNEL_IMPORTS = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.magics",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "sqlite3",
+    "tornado.platform.asyncio",
+    "zmq.eventloop.zmqstream",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class Order:
 
 def serve(listening: int) -> None:
     """Fork keepers for whoever connects to the listening socket, until standard input, which the owner holds, is closed."""
+    sys.modules["debugpy"] = None  # type: ignore[assignment]  # so that kernels start without a debugger: it is half of what a start costs
     for name in (*WARM_IMPORTS, *_KERNEL_IMPORTS):
         with contextlib.suppress(ImportError):  # the cell that needs it will say so
             importlib.import_module(name)
@@ -90,14 +106,12 @@ def _keep(connection: socket.socket) -> None:
         limits = Limits(**order.limits)
         room = Room(limits) if order.walled else None
         with tempfile.TemporaryDirectory(prefix="dlcourse-") if room is None else contextlib.nullcontext(WORK) as work:
-            ended, alive = os.pipe()  # the far end is held by who waits for the kernel, and closed by its own end
             kernel = run_inside(room, limits, lambda: _be_a_kernel(order, work))
-            os.close(alive)
             _send(connection, {"root": (room.root if room else "") + work})
-            ready, _, _ = select.select([connection.fileno(), ended], [], [])
-            if ended in ready:
-                _, status = os.waitpid(kernel, 0)
-                _send(connection, {"status": os.waitstatus_to_exitcode(status)})
+            status = _until_the_end(kernel, connection)
+            if status is not None:
+                kernel = 0
+                _send(connection, {"status": status})
             _clear(room, kernel)
     except NoWallError as error:
         _send(connection, {"error": str(error)})
@@ -108,16 +122,31 @@ def _keep(connection: socket.socket) -> None:
         os._exit(0)
 
 
+def _until_the_end(kernel: int, connection: socket.socket) -> int | None:
+    """The kernel's status when it has ended; None when the connection ends first."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+    while True:
+        ended, status = os.waitpid(kernel, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        ready, _, _ = select.select([connection.fileno(), woken], [], [])
+        if woken not in ready:
+            return None
+        os.read(woken, 1 << 10)
+
+
 def _clear(room: Room | None, kernel: int) -> None:
     """End the kernel, if it has not ended, and all that it started."""
+    if kernel:
+        for end in (os.killpg, os.kill):  # a kernel that has only just started leads no group yet
+            with contextlib.suppress(ProcessLookupError):
+                end(kernel, signal.SIGKILL)
+        os.waitpid(kernel, 0)  # the room is not gone before its last process is collected
     if room is not None:
         room.close()
-    elif kernel:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(kernel, signal.SIGKILL)
-    if kernel:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(kernel, 0)
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:
