@@ -201,7 +201,9 @@ def test_each_grade_is_written_as_soon_as_it_is_there(monkeypatch):
     written = threading.Event()
 
     class Slow:
-        def __init__(self, classroom, lecture):
+        cluster = None
+
+        def __init__(self, classroom, lecture, cluster):
             """Knows nobody yet."""
 
         def close(self):

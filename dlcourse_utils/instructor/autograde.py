@@ -26,6 +26,7 @@ from dlcourse_utils.instructor import course
 from dlcourse_utils.instructor.classroom import Classroom, StepError, private_environment, table
 from dlcourse_utils.instructor.course import CourseError, Lecture, grade_id, role
 from dlcourse_utils.instructor.engine.admit import tidy
+from dlcourse_utils.instructor.engine.cluster import Cluster, ClusterError
 from dlcourse_utils.instructor.engine.execute import no_sandbox
 from dlcourse_utils.instructor.engine.notes import Notes
 
@@ -52,15 +53,16 @@ class Grade:
 
 
 class Grader:
-    """Grades the submissions of one lecture.
+    """Grades the submissions of one lecture; a cluster, if there is one, runs them.
 
     Raises:
         CourseError: the gradebook does not know the lecture, or knows other points for it; or there is no sandbox.
     """
 
-    def __init__(self, classroom: Classroom, lecture: Lecture) -> None:
+    def __init__(self, classroom: Classroom, lecture: Lecture, cluster: Cluster | None = None) -> None:
         self.classroom = classroom
         self.lecture = lecture
+        self.cluster = cluster
         if classroom.sandbox == "on" and no_sandbox():
             raise CourseError(no_sandbox())
         cure = f"Run 'nbgrader generate_assignment {lecture.name} --force' in {classroom.folder}, or use the formgrader's button, and release it again."
@@ -93,7 +95,7 @@ class Grader:
             The points that it would get, by exercise id.
         """
         tidy(self.classroom.path("submitted", self.lecture, student), self.lecture.name)
-        notebook = self.classroom.executed(self.lecture, student, self._released)
+        notebook = self.classroom.executed(self.lecture, student, self._released, self.cluster)
         scores = {str(grade_id(cell)): float(determine_grade(cell)[0]) for cell in notebook.cells if role(cell) == "test"}
         return self._by_exercise(scores)
 
@@ -185,29 +187,36 @@ def grade_all(
     *,
     force: bool = False,
     workers: int = 1,
+    scheduler: str = "",
     on_grade: Callable[[Grade], object] = lambda grade: None,
 ) -> list[Grade]:
-    """Grade the submissions of these students. ``workers`` of them are run at a time; only this thread writes to the gradebook.
+    """Grade the submissions of these students. ``workers`` of them are run at a time, or as many as the cluster behind ``scheduler`` has room for;
+    only this thread writes to the gradebook.
 
     What a killed run had finished is not run again, and what it had not is graded by the next. ``on_grade`` is called after each, to move a
     progress bar.
 
     Raises:
-        CourseError: the gradebook does not know the lecture, or there is no sandbox.
+        CourseError: the gradebook does not know the lecture, there is no sandbox, or no cluster.
     """
-    with private_environment():
-        grades = {}
-        with contextlib.closing(Grader(classroom, lecture)) as grader:
-            finished = [] if force else [student for student in students if grader.finished(student)]
-            with _ahead(grader, [student for student in students if student not in finished], workers) as running:
-                for student in chain(finished, _as_they_end(running)):
-                    grades[student] = grader.grade(student, force=force)
-                    on_grade(grades[student])
+    grades = {}
+    with _grader(classroom, lecture, scheduler) as grader:
+        finished = [] if force else [student for student in students if grader.finished(student)]
+        with _ahead(grader, [student for student in students if student not in finished], workers) as running:
+            for student in chain(finished, _as_they_end(running)):
+                grades[student] = grader.grade(student, force=force)
+                on_grade(grades[student])
     return [grades[student] for student in students]
 
 
 def differences(
-    classroom: Classroom, lecture: Lecture, students: Sequence[str], *, workers: int = 1, on_student: Callable[[str], object] = lambda student: None
+    classroom: Classroom,
+    lecture: Lecture,
+    students: Sequence[str],
+    *,
+    workers: int = 1,
+    scheduler: str = "",
+    on_student: Callable[[str], object] = lambda student: None,
 ) -> list[dict[str, str]]:
     """What grading again would change, as rows (student, exercise, now, then); nothing is written to the gradebook.
 
@@ -215,7 +224,7 @@ def differences(
         CourseError: as for ``grade_all``, or a submission cannot be run.
     """
     rows = []
-    with private_environment(), contextlib.closing(Grader(classroom, lecture)) as grader, _ahead(grader, students, workers) as running:
+    with _grader(classroom, lecture, scheduler) as grader, _ahead(grader, students, workers) as running:
         for future in as_completed(running):
             student, then = running[future], future.result()
             now = grader.points(student)
@@ -226,9 +235,22 @@ def differences(
 
 
 @contextlib.contextmanager
+def _grader(classroom: Classroom, lecture: Lecture, scheduler: str) -> Iterator[Grader]:
+    with (
+        private_environment(),
+        contextlib.closing(Cluster(scheduler)) if scheduler else contextlib.nullcontext() as cluster,
+        contextlib.closing(Grader(classroom, lecture, cluster)) as grader,
+    ):
+        yield grader
+
+
+@contextlib.contextmanager
 def _ahead(grader: Grader, students: Sequence[str], workers: int) -> Iterator[dict[Future[dict[str, float]], str]]:
-    """Run these students' submissions in threads of their own; yields future -> student. Leaving the block drops what has not begun."""
-    with ThreadPoolExecutor(workers) as pool:
+    """Run these students' submissions in threads of their own; yields future -> student. Leaving the block drops what has not begun.
+
+    With a cluster a thread only waits for a worker, and there are as many as the workers have.
+    """
+    with ThreadPoolExecutor(grader.cluster.size if grader.cluster else workers) as pool:
         try:
             yield {pool.submit(grader.run, student): student for student in students}
         finally:
@@ -237,6 +259,9 @@ def _ahead(grader: Grader, students: Sequence[str], workers: int) -> Iterator[di
 
 def _as_they_end(running: Mapping[Future[dict[str, float]], str]) -> Iterator[str]:
     for future in as_completed(running):
+        error = future.exception()
+        if isinstance(error, ClusterError):
+            raise error
         yield running[future]  # whether it could be run or not: grading it will find the same cause, and note it
 
 
@@ -250,6 +275,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="grade again what is graded already; only what has changed since is run")
     parser.add_argument("--dry-run", action="store_true", help="show what grading again would change, and write nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many submissions to run at a time (default: one a core)")
+    parser.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="run submissions on the Dask cluster with this scheduler, such as tcp://10.0.0.1:8786"
+    )
     parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="'off' only where every submission is trusted (default: on)")
 
 
@@ -269,9 +297,11 @@ def run(args: argparse.Namespace) -> int:
         raise CourseError(f"{classroom.folder / 'submitted'}: nobody has handed in {lecture.name} there. Collect it first.")
     with tqdm(total=len(students), desc=lecture.name, unit="submission") as bar:
         if args.dry_run:
-            rows = differences(classroom, lecture, students, workers=args.workers, on_student=lambda student: bar.update())
+            rows = differences(classroom, lecture, students, workers=args.workers, scheduler=args.scheduler, on_student=lambda student: bar.update())
         else:
-            grades = grade_all(classroom, lecture, students, force=args.force, workers=args.workers, on_grade=lambda grade: bar.update())
+            grades = grade_all(
+                classroom, lecture, students, force=args.force, workers=args.workers, scheduler=args.scheduler, on_grade=lambda grade: bar.update()
+            )
     if args.dry_run:
         print(table(["student", "exercise", "now", "then"], rows, left=2) if rows else "Grading again would change nothing.")
         return 0

@@ -29,9 +29,10 @@ from traitlets.config import Config
 
 from dlcourse_utils.instructor.assign import load_config
 from dlcourse_utils.instructor.course import CourseError, Lecture
+from dlcourse_utils.instructor.engine.cluster import Cluster
 from dlcourse_utils.instructor.engine.collect import Collect
 from dlcourse_utils.instructor.engine.converter import ClassAutograde
-from dlcourse_utils.instructor.engine.execute import Execute
+from dlcourse_utils.instructor.engine.execute import Execute, no_sandbox
 from dlcourse_utils.instructor.engine.released import Released, released
 from dlcourse_utils.instructor.preprocessors import prepare
 
@@ -123,13 +124,15 @@ class Classroom:
         """
         return released(_CourseDirectory(config=self._config), lecture.name, lecture.name)
 
-    def executed(self, lecture: Lecture, student: str, template: Released) -> NotebookNode:
-        """What grading a submission runs, run; the gradebook is not touched. May be called from several threads at once.
+    def executed(self, lecture: Lecture, student: str, template: Released, cluster: Cluster | None = None) -> NotebookNode:
+        """What grading a submission runs, run, on the cluster if there is one; the gradebook is not touched. Several threads may call this at once.
 
         Its results are kept, so that ``autograde`` does not run it again.
         """
         notebook, notes = prepare(self.path("submitted", lecture, student), lecture.name, template)
         notes.write(notebook, {})
+        if cluster is not None:
+            cluster.run(notebook, self._config.Execute, walled=self.sandbox != "off" and not no_sandbox())
         done: NotebookNode = Execute(config=self._config).preprocess(notebook, {})[0]
         return done
 

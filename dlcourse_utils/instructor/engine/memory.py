@@ -58,6 +58,12 @@ class Memory:
         new.write_text(json.dumps(self.get(answers) | results), encoding="utf-8")
         new.replace(file)
 
+    def take(self, answers: str) -> tuple[Kept, bool]:
+        """What was kept, and whether another run would repeat it; what might not be repeated is forgotten."""
+        found = self.get(answers)
+        with self._lock:
+            return found, self._unsteady.pop((self.folder, answers), None) is None
+
     def _file(self, answers: str) -> Path:
         return self.folder / answers[:2] / f"{answers}.json"
 
@@ -69,7 +75,7 @@ def keys(cells: Iterable[tuple[str, bool]], *, walled: bool) -> tuple[str, list[
         cells: (source, whether it is a test) of the cells that are run, in order.
         walled: whether they are run in the sandbox; what was found outside counts for nothing inside.
     """
-    above = _digest([_world(), os.environ.get("DLCOURSE_SEED", "0"), str(walled)])
+    above = _digest([world(), os.environ.get("DLCOURSE_SEED", "0"), str(walled)])
     found = []
     for source, test in cells:
         key = _digest([above, "test" if test else "", source])
@@ -79,7 +85,7 @@ def keys(cells: Iterable[tuple[str, bool]], *, walled: bool) -> tuple[str, list[
 
 
 @functools.cache
-def _world() -> str:
+def world() -> str:
     """A digest of what every result depends on besides the notebook."""
     package = Path(dlcourse_utils.__file__).parent
     files = sorted(path for path in package.rglob("*.py") if "instructor" not in path.parts or "engine" in path.parts)
