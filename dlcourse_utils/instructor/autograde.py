@@ -23,6 +23,7 @@ from nbgrader.utils import determine_grade
 from tqdm import tqdm
 
 from dlcourse_utils.instructor import course
+from dlcourse_utils.instructor.assign import load_config
 from dlcourse_utils.instructor.classroom import Classroom, StepError, private_environment, table
 from dlcourse_utils.instructor.course import CourseError, Lecture, grade_id, role
 from dlcourse_utils.instructor.engine.admit import tidy
@@ -102,13 +103,16 @@ class Grader:
     def grade(self, student: str, *, force: bool = False) -> Grade:
         """Grade one submission, unless it is graded already and ``force`` is not set. Never fails because of what was handed in."""
         path = tidy(self.classroom.path("submitted", self.lecture, student), self.lecture.name)
-        try:
-            if force or not self.finished(student):
-                with self._gradebook() as gradebook:
-                    self.classroom.autograde(self.lecture, student, gradebook)
-        except StepError as error:
-            return self._give_nothing(student, f"{path}: nbgrader could not grade it ({error}). {self.classroom.log} says more; mend the file and grade again.")
-        notes = Notes.of(self._graded(student))
+        with _alone(path.parent):
+            try:
+                if force or not self.finished(student):
+                    with self._gradebook() as gradebook:
+                        self.classroom.autograde(self.lecture, student, gradebook)
+            except StepError as error:
+                return self._give_nothing(
+                    student, f"{path}: nbgrader could not grade it ({error}). {self.classroom.log} says more; mend the file and grade again."
+                )
+            notes = Notes.of(self._graded(student))
         note = " ".join(remark.text for remark in notes.remarks)
         return Grade(student, self.points(student), f"{path}: {note}" if note else "", notes.readable, notes.seconds)
 
@@ -168,6 +172,22 @@ class Grader:
         text = nbformat.v4.new_markdown_cell(f"**This submission could not be graded.**\n\n{_for_student(note)}", id=_UNGRADED)
         nbformat.write(nbformat.v4.new_notebook(cells=[text]), target / f"{lecture.name}.ipynb")
         return Grade(student, {exercise.id: 0.0 for exercise in lecture.exercises}, note, graded=False)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One grader at a time has a submission; another one waits. Not on Windows."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)  # given back when the folder is closed, also by the end of a process that was killed
+        yield
+    finally:
+        os.close(opened)
 
 
 def _for_student(note: str) -> str:
@@ -287,7 +307,9 @@ def run(args: argparse.Namespace) -> int:
     if args.course and args.course.resolve() not in (root, root / "course"):
         raise CourseError(f"{args.course}: no course. Name a folder called course, with nbgrader_config.py and source/ in it.")
     (lecture,) = course.lectures(root, [args.name])
-    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log", sandbox=args.sandbox)
+    configured = str(load_config(root).CourseDirectory.db_url)
+    gradebook = "" if configured.startswith("sqlite:") else configured
+    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log", sandbox=args.sandbox, gradebook=gradebook)
     handed_in = classroom.handed_in(lecture)
     students = args.student or handed_in
     for student in students:

@@ -52,13 +52,14 @@ class Classroom:
         exchange: the folder through which students and instructor pass files; nbgrader's default without it.
         log: file to which all that nbgrader has to say is appended.
         sandbox: "on", "off", or "auto", which does without where there is none: for submissions of one's own.
+        gradebook: the URL of its database; without it ``course/gradebook.db``, whatever the settings say.
         cell_seconds: how long a cell may run while it is graded; 0 for what the course's settings say.
 
     Raises:
         CourseError: there is no ``course/nbgrader_config.py``.
     """
 
-    def __init__(self, root: Path, *, log: Path, exchange: Path | None = None, sandbox: str = "auto", cell_seconds: int = 0) -> None:
+    def __init__(self, root: Path, *, log: Path, exchange: Path | None = None, sandbox: str = "auto", gradebook: str = "", cell_seconds: int = 0) -> None:
         self.root = root
         self.folder = root / "course"
         self.log = log
@@ -69,7 +70,7 @@ class Classroom:
             self._config.Execute.timeout = cell_seconds
         self._config.Execute.results = str(self.folder / "autograded" / ".results")
         self._config.CourseDirectory.root = str(self.folder)
-        self._config.CourseDirectory.db_url = f"sqlite:///{(self.folder / 'gradebook.db').as_posix()}?timeout=60"
+        self._config.CourseDirectory.db_url = gradebook or f"sqlite:///{(self.folder / 'gradebook.db').as_posix()}?timeout=60"
         if exchange is not None:
             self._config.Exchange.root = str(exchange)
 
