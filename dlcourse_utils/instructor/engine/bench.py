@@ -72,7 +72,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
             if name == "plain":
                 (room / "course" / "nbgrader_config.py").write_text(_PLAIN, encoding="utf-8")
             Classroom(room, log=root / "log.txt").generate(made)
-            for student, text in zip(students, _answers(made), strict=False):
+            for student, text in zip(students, answers(made), strict=False):
                 place = room / "course" / "submitted" / student / lecture.name
                 place.mkdir(parents=True)
                 (place / f"{lecture.name}.ipynb").write_text(text, encoding="utf-8")
@@ -110,7 +110,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
     )
 
 
-def _answers(lecture: Lecture) -> Iterator[str]:
+def answers(lecture: Lecture) -> Iterator[str]:
     """Notebooks as students hand them in, each a little different: all right, blank, and the cases one by one."""
     path = lecture.root / "course" / "release" / lecture.name / f"{lecture.name}.ipynb"
     solved = {str(grade_id(cell)): cell.source for cell in lecture.notebook.cells if role(cell) == "solution"}
@@ -167,7 +167,9 @@ def run_bare() -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dlcourse bench``."""
-    parser.add_argument("what", choices=["grading"], help="what to measure")
+    parser.add_argument(
+        "what", choices=["grading", "scale"], help="grading: beside plain nbgrader; scale: a class of 1,000 beside one of 50, of a tiny lecture"
+    )
     parser.add_argument("--lecture", default="01", help="the lecture to grade (default: 01)")
     parser.add_argument("--submissions", type=int, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many the engine runs at a time (default: one a core)")
@@ -180,6 +182,13 @@ def run(args: argparse.Namespace) -> int:
     if args.sandbox == "on" and no_sandbox():
         raise CourseError(no_sandbox())
     checkout = course.find_root()
+    found = _grading(checkout, args) if args.what == "grading" else _scale(checkout, args)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _grading(checkout: Path, args: argparse.Namespace) -> object:
     (lecture,) = course.lectures(checkout, [args.lecture])
     costs = compare(checkout, lecture, args.submissions, args.workers, sandbox=args.sandbox == "on")
     beyond = costs.engine_cpu_s - costs.floor_cpu_s
@@ -187,6 +196,20 @@ def run(args: argparse.Namespace) -> int:
     print(f"plain nbgrader   {costs.plain_s:6.2f} wall   {costs.plain_cpu_s:6.2f} CPU")
     print(f"engine           {costs.engine_s:6.2f} wall   {costs.engine_cpu_s:6.2f} CPU   {costs.ratio:.1f} times as fast")
     print(f"cells alone                     {costs.floor_cpu_s:6.2f} CPU   {beyond / costs.plain_cpu_s:.0%} of plain's CPU on top of them")
-    if args.json:
-        args.json.write_text(json.dumps(asdict(costs), indent=2) + "\n", encoding="utf-8")
-    return 0
+    return asdict(costs)
+
+
+def _scale(checkout: Path, args: argparse.Namespace) -> object:
+    from dlcourse_utils.instructor.engine import scale
+
+    def say(cost: scale.Cost) -> None:
+        bar.write(f"{cost.submissions:5} submissions: {cost.wall_s:.1f} s wall, {cost.cpu_s:.1f} s CPU, {cost.memory_mb:.0f} MB at most")
+        bar.update(cost.submissions)
+
+    with tqdm(total=sum(scale.SIZES), desc="grade classes of a tiny lecture", unit="submission") as bar:
+        costs = scale.measure(checkout, checkout / "build" / "scale", args.workers, sandbox=args.sandbox == "on", on_class=say)
+    small, large = scale.each(costs).values()
+    print(
+        f"one more submission costs {small:.3f} s CPU in a class of {scale.SIZES[1]}, {large:.3f} s in one of {scale.SIZES[2]}: {large / small:.2f} times that"
+    )
+    return [asdict(cost) for cost in costs]

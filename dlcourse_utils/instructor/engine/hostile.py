@@ -45,9 +45,9 @@ def grade(checkout: Path, root: Path, *, workers: int, on_grade: Callable[[Grade
     Raises:
         CourseError: there is no sandbox, or ``tests/hostile`` is missing.
     """
-    submissions = _submissions(checkout)
+    submissions, miniclass = find_tests(checkout, "hostile.submissions"), find_tests(checkout, "miniclass")
     shutil.rmtree(root, ignore_errors=True)
-    classroom, lecture = importlib.import_module("miniclass").make(root)
+    classroom, lecture = miniclass.make(root)
     classroom = Classroom(root, log=classroom.log, sandbox="on", cell_seconds=_CELL_SECONDS)
     (lecture,) = lectures(root)
     for hostile in submissions.CASES:
@@ -55,7 +55,7 @@ def grade(checkout: Path, root: Path, *, workers: int, on_grade: Callable[[Grade
     for student in _CLASSMATES:
         path = classroom.path("submitted", lecture, student) / f"{lecture.name}.ipynb"
         path.parent.mkdir(parents=True)
-        path.write_text(nbformat.writes(importlib.import_module("miniclass").solved(lecture)), encoding="utf-8")
+        path.write_text(nbformat.writes(miniclass.solved(lecture)), encoding="utf-8")
     graded = grade_all(classroom, lecture, classroom.handed_in(lecture), workers=workers, on_grade=on_grade)
     grades = {grade.student: grade for grade in graded}
     left = _leftovers(submissions.MARK)
@@ -72,13 +72,18 @@ def grade(checkout: Path, root: Path, *, workers: int, on_grade: Callable[[Grade
     return rows
 
 
-def _submissions(checkout: Path) -> ModuleType:
+def find_tests(checkout: Path, name: str) -> ModuleType:
+    """A module of the tests, which are no part of the package.
+
+    Raises:
+        CourseError: they are not there.
+    """
     folder = checkout / "tests"
     if not (folder / "hostile" / "submissions.py").is_file():
         raise CourseError(f"{folder / 'hostile'}: no such folder. Run this in a checkout of the course, tests included.")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return importlib.import_module("hostile.submissions")
+    return importlib.import_module(name)
 
 
 def _leftovers(mark: str) -> int:
@@ -101,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Grade, print the table; 1 when a row is wrong."""
     checkout = course.find_root()
-    count = len(_submissions(checkout).CASES) + len(_CLASSMATES)
+    count = len(find_tests(checkout, "hostile.submissions").CASES) + len(_CLASSMATES)
     with tqdm(total=count, desc="hostile", unit="submission") as bar:
         rows = grade(checkout, checkout / "build" / "hostile", workers=args.workers, on_grade=lambda grade: bar.update())
     header = ["case", "deserved", "given", "classmates", "left", "seconds", "verdict"]
