@@ -10,6 +10,7 @@ from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import GetGrades, IgnorePattern, LimitOutput
 
 from dlcourse_utils.instructor.engine.admit import admit
+from dlcourse_utils.instructor.engine.archives import SafeExtractor
 from dlcourse_utils.instructor.engine.collect import Collect
 from dlcourse_utils.instructor.engine.execute import Execute
 from dlcourse_utils.instructor.preprocessors import AnyNotebook, HideTests, LatePenalties, Rebuild, SaveGrades
@@ -46,6 +47,7 @@ c.LimitOutput.max_lines = 200
 
 # How a submission is graded; see docs/grading.md.
 c.ExchangeFactory.collect = Collect
+c.ZipCollectApp.extractor_plugin = SafeExtractor
 c.Exporter.optimistic_validation = True  # once a pass, not once a preprocessor
 c.Autograde.pre_convert_hook = admit
 c.Autograde.exporter_class = AnyNotebook
