@@ -13,6 +13,7 @@ from dlcourse_utils.instructor.engine.admit import admit
 from dlcourse_utils.instructor.engine.archives import SafeExtractor
 from dlcourse_utils.instructor.engine.collect import Collect
 from dlcourse_utils.instructor.engine.execute import Execute
+from dlcourse_utils.instructor.engine.feedback import FeedbackExporter
 from dlcourse_utils.instructor.preprocessors import AnyNotebook, HideTests, LatePenalties, Rebuild, SaveGrades
 
 c = get_config()
@@ -56,4 +57,5 @@ c.Autograde.autograde_preprocessors = [Execute, IgnorePattern, LimitOutput, Save
 c.HTMLExporter.sanitize_html = True  # no student's HTML or script runs in feedback, nor in the formgrader
 # A picture comes as HTML and as PNG: show the PNG, with its alt text, for of sanitised HTML the bare text is left.
 c.NbConvertBase.display_data_priority = ["image/png", "image/jpeg", "text/html", "text/markdown", "text/latex", "text/plain"]
+c.GenerateFeedback.exporter_class = FeedbackExporter
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
