@@ -30,11 +30,17 @@ from dlcourse_utils.instructor.course import CourseError, exercise_of, grade_id,
 from dlcourse_utils.instructor.engine.memory import Memory, keys
 from dlcourse_utils.instructor.engine.notes import Notes, Remark
 
+#: How a kernel ends that was killed, or whose keeper was.
+_KILLED = (-9, -1)
 _MESSAGES_KEPT = ("stream", "display_data", "execute_result", "error")
 
 
 class _KernelLost(Exception):
-    """The kernel ended, or had to be; the message says why in plain words."""
+    """The kernel ended, or had to be; the message says why in plain words. ``killed``: perhaps by what no student's code can be blamed for."""
+
+    def __init__(self, why: str, *, killed: bool = False) -> None:
+        super().__init__(why)
+        self.killed = killed
 
 
 def no_sandbox() -> str:
@@ -65,6 +71,7 @@ class Execute(PlainExecute):
         self.record_timing = False  # we note the seconds of each cell ourselves
         self._fatal: set[int] = set()  # cells that are not run again
         self._suspects: set[int] = set()  # answers whose own test has ended a kernel
+        self._killed: set[int] = set()  # cells in which a kernel was killed once
         self._lost: list[Remark] = []
         self._notes = Notes.of(nb)
         self._notes.sandbox = self._walled()
@@ -128,7 +135,7 @@ class Execute(PlainExecute):
                     self.execute_cell(cell, index, store_history=True)
                 break
             except _KernelLost as lost:
-                if not self._others_are_to_blame():
+                if not self._has_another_try(index, lost):
                     self._lose(index, str(lost))
                     break
         self._notes.seconds[self._name(index)] = round(time.monotonic() - started, 3)
@@ -148,11 +155,19 @@ class Execute(PlainExecute):
                 self.execute_cell(copy.deepcopy(kept), index, store_history=True)
         except _KernelLost as lost:
             self.nb.cells[index] = kept
-            if not self._others_are_to_blame():
+            if not self._has_another_try(index, lost):
                 self._lose(index, str(lost))
             return False
         self.nb.cells[index] = kept
         return True
+
+    def _has_another_try(self, index: int, lost: _KernelLost) -> bool:
+        """Whether a cell in which a kernel ended is run again: once if the kernel was killed, as an operator or the system may do, too."""
+        if lost.killed and index not in self._killed:
+            self._killed.add(index)
+            self._stop()
+            return True
+        return self._others_are_to_blame()
 
     def _others_are_to_blame(self) -> bool:
         """Whether an answer is in the kernel whose own test has ended one: then it is that answer, in all likelihood (a fork bomb, a thread)
@@ -171,7 +186,8 @@ class Execute(PlainExecute):
         try:
             yield
         except DeadKernelError:
-            raise _KernelLost("The kernel ended while this cell ran: it left Python, crashed, or ran out of memory.") from None
+            killed = run_sync(self.km.provisioner.poll)() in _KILLED if self.km is not None and self.km.provisioner is not None else False
+            raise _KernelLost("The kernel ended while this cell ran: it left Python, crashed, or ran out of memory.", killed=killed) from None
         except Exception as error:  # no answer after an interrupt, a message that is none, a connection closed for its size
             self.log.warning("The kernel is given up: %r", error)
             raise _KernelLost("The kernel had to be ended: this cell ran too long and could not be interrupted, or put out too much.") from None
