@@ -1,0 +1,50 @@
+"""Whatever of the engine is killed while a submission runs, the grade is that of an unbroken run, and nothing stays behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from test_engine_execute import executed, notebook, value
+from test_engine_sandbox import wait_for
+
+from dlcourse_utils.instructor.engine import sandbox
+from dlcourse_utils.instructor.engine.provisioner import Server
+
+pytestmark = pytest.mark.skipif(bool(sandbox.missing()), reason=sandbox.missing())
+SLOW = "import time\ndef mean():\n    time.sleep(2)\n    return 3"
+
+
+def processes():
+    """(the warm server, a kernel's keeper, the kernel) of this process."""
+    server = psutil.Process(Server.instance()._process.pid)
+    keeper = next(iter(server.children()), None)
+    kernel = next((child for child in keeper.children() if child.name() != "bwrap"), None) if keeper else None
+    return server, keeper, kernel
+
+
+@pytest.mark.parametrize("part", ["server", "keeper", "kernel"])
+def test_part_that_is_killed_costs_nobody_a_point(part):
+    nb = notebook(SLOW)
+    Server.instance().connect().close()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(executed, nb)
+        assert wait_for(lambda: processes()[2] is not None, 60)
+        time.sleep(0.5)  # it is at work
+        found = dict(zip(("server", "keeper", "kernel"), processes(), strict=True))
+        all_of_it = [found["server"], *found["server"].children(recursive=True)]
+        found[part].send_signal(signal.SIGKILL)
+        cells, notes, _ = running.result(60)
+    assert value(cells["test-mean"]) == "3"
+    assert notes.remarks == []
+    gone = [process for process in all_of_it if process != found["server"] or part == "server"]
+    assert wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in gone))
+
+
+def test_kernel_that_kills_itself_each_time_is_the_answers_fault():
+    cells, notes, _ = executed(notebook("import os, signal\ndef mean():\n    os.kill(os.getpid(), signal.SIGKILL)"))
+    assert "The kernel ended" in cells["test-mean"][-1].evalue
+    assert len(notes.remarks) == 1
