@@ -73,10 +73,38 @@ def _stderr_descriptor_closed() -> Iterator[None]:
         os.close(saved)
 
 
+class _Bell:
+    """What rings when time is up. While it is held it only remembers that it would have rung."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._missed: TimeUp | None = None
+
+    def ring(self, end: TimeUp) -> None:
+        if not self.held:
+            raise end
+        self._missed = end
+
+    def catch_up(self) -> None:
+        """Ring now for what was missed, unless held still."""
+        if self._missed is not None and not self.held:
+            missed, self._missed = self._missed, None
+            raise missed
+
+    def forget(self) -> None:
+        """What was missed no longer matters."""
+        self._missed = None
+
+
+#: Held while two processes exchange messages, which must not break off in the middle.
+bell = _Bell()
+
+
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, left: float | None = None) -> Iterator[None]:
     """Raise ``TimeUp`` in the block after ``seconds``, and again every half second should the block swallow it.
 
+    ``left`` is for a block that goes on with a limit of which a part is used up.
     Where there is no such alarm (Windows, a thread that is not the main one) the block runs on, and nbgrader's own limit on the cell holds.
     """
     if clock is None or threading.current_thread() is not threading.main_thread():
@@ -84,17 +112,36 @@ def time_limit(seconds: float) -> Iterator[None]:
         return
 
     def ring(signum: int, frame: FrameType | None) -> None:
-        raise TimeUp(f"Still running after {seconds:g} s. Look for a loop that never ends, or for work that grows faster than it must.")
+        bell.ring(TimeUp(f"Still running after {seconds:g} s. Look for a loop that never ends, or for work that grows faster than it must."))
 
     timer, alarm = clock
     old_handler = signal.signal(alarm, ring)
-    old_delay, old_interval = signal.setitimer(timer, seconds, 0.5)
+    old_delay, old_interval = signal.setitimer(timer, seconds if left is None else max(left, 0.001), 0.5)
+    _limits.append(seconds)
     try:
         yield
     finally:
+        _limits.pop()
+        bell.forget()
         signal.setitimer(timer, 0)
         signal.signal(alarm, old_handler)
         signal.setitimer(timer, old_delay, old_interval)
+
+
+#: The seconds of each time limit that holds at the moment, outermost first.
+_limits: list[float] = []
+
+
+def time_left() -> tuple[float, float] | None:
+    """(all, what is left) of the seconds of the innermost time limit; None where there is none."""
+    return (_limits[-1], signal.getitimer(clock[0])[0]) if _limits and clock is not None else None
+
+
+def use_up(seconds: float) -> None:
+    """Count time that another process spent on this one's behalf, where the clock does not see it."""
+    if _limits and clock is not None and clock[0] != signal.ITIMER_REAL:
+        left, interval = signal.getitimer(clock[0])
+        signal.setitimer(clock[0], max(left - seconds, 0.001), interval)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,19 @@ class TimeUp(BaseException):
 
 
 @dataclass(frozen=True)
+class Whereabouts:
+    """Where an exception began. An exception that comes from an answer in another process carries its own, as ``whereabouts``.
+
+    Attributes:
+        by_hand: whether a ``raise`` statement is where it began, rather than an operation that a library lacks.
+        place: the deepest line of the student's own code, quoted; empty where it did not pass through it.
+    """
+
+    by_hand: bool
+    place: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The end of one ``with check(...)`` block."""
 
@@ -45,7 +58,8 @@ def explain(error: BaseException, test_file: str) -> tuple[Status, str]:
         error: the exception.
         test_file: the file name of the test cell's code; its lines are never shown.
     """
-    if isinstance(error, NotImplementedError) and _raised_by_hand(error.__traceback__):
+    where = whereabouts(error, test_file)
+    if isinstance(error, NotImplementedError) and where.by_hand:
         return "todo", ""
     if isinstance(error, CheckFailed | OffLimits | TimeUp):
         return "wrong", str(error)
@@ -54,12 +68,19 @@ def explain(error: BaseException, test_file: str) -> tuple[Status, str]:
     if isinstance(error, SystemExit):
         return "wrong", "The answer called `exit()` or `quit()`, which would end the notebook. Leave it out."
     text = f"{type(error).__name__}: {_first_line(error)}"
-    place = _place_in_answer(error.__traceback__, test_file)
-    if place:
-        text += f"\n{place}"
+    if where.place:
+        text += f"\n{where.place}"
     if "'NoneType'" in text:
         text += "\nSomething is None. A function that ends without `return` gives None."
     return "wrong", text
+
+
+def whereabouts(error: BaseException, test_file: str) -> Whereabouts:
+    """Where an exception that left a check's block began; for ``test_file`` see ``explain``."""
+    told = getattr(error, "whereabouts", None)
+    if isinstance(told, Whereabouts):
+        return told
+    return Whereabouts(_raised_by_hand(error.__traceback__), _place_in_answer(error.__traceback__, test_file))
 
 
 def _first_line(error: BaseException) -> str:
@@ -68,14 +89,12 @@ def _first_line(error: BaseException) -> str:
 
 
 def _raised_by_hand(tb: TracebackType | None) -> bool:
-    """Whether a ``raise`` statement is where the error began, rather than an operation that a library lacks."""
     frames = traceback.extract_tb(tb)
     line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip() if frames else ""
     return not line or (line.startswith("raise") and not _is_library(frames[-1].filename))
 
 
 def _place_in_answer(tb: TracebackType | None, test_file: str) -> str:
-    """The deepest line of the student's own code, quoted; empty where the error did not pass through it."""
     for frame in reversed(traceback.extract_tb(tb)):
         own = frame.filename != test_file and not frame.filename.startswith(_PACKAGE) and not _is_library(frame.filename)
         if own and frame.lineno:

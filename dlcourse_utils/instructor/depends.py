@@ -26,6 +26,22 @@ def names(source: str) -> tuple[set[str], set[str]]:
     return binds, reads
 
 
+def defined(source: str) -> set[str]:
+    """The functions, classes and values that a cell defines at its top level; what it imports is none of them.
+
+    Raises:
+        SyntaxError: the cell is not Python.
+    """
+    found: set[str] = set()
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+            case ast.Assign(targets=targets):
+                found |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return found
+
+
 def _inner(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
     for child in table.get_children():
         yield child

@@ -29,10 +29,13 @@ from nbgrader.utils import determine_grade
 
 import dlcourse_utils
 from dlcourse_utils.instructor.course import SHOWN_ONLY, CourseError, Lecture, grade_id, role
-from dlcourse_utils.instructor.depends import affected
+from dlcourse_utils.instructor.depends import affected, defined
 
 #: Which test cells a job runs: those of the exercises it replaces, those too that can see a replacement because a name leads there, or all.
 Scope = Literal["own", "seen", "all"]
+
+#: Where test cells run: in the process that the answers run in, or in another.
+Judge = Literal["in-process", "separate"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -42,7 +45,8 @@ class Job:
     """One notebook to run: the solved one with ``replacements`` (exercise id -> the source of its whole solution cell), on one grading seed.
 
     ``seconds`` is the processor time after which it is killed, in whole seconds. With ``brief`` it ends at the first check that fails: what has not
-    run then counts as lost, and the message is that check's. ``threads`` are torch's, whatever the lecture's setup asks for.
+    run then counts as lost, and the message is that check's. ``threads`` are torch's, whatever the lecture's setup asks for. ``judge`` says where
+    tests run: in the answers' process, or in one of their own.
     """
 
     replacements: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +55,7 @@ class Job:
     seconds: float = 60.0
     brief: bool = False
     threads: int = 1
+    judge: Judge = "in-process"
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,8 @@ class Runner:
         cells = [cell for cell in lecture.notebook.cells if cell.cell_type == "code" and role(cell) not in SHOWN_ONLY]
         ids = [str(cell.id) for cell in cells]
         solutions = [index for index, cell in enumerate(cells) if role(cell) == "solution"]
+        apart = any(job.judge == "separate" for job in jobs)
+        answers = sorted(set().union(*(defined(cells[index].source) for index in solutions))) if apart else []
         starts, skips = [], []
         for job in jobs:
             for name in job.replacements:
@@ -206,6 +213,8 @@ class Runner:
                     "seconds": job.seconds,
                     "brief": job.brief,
                     "threads": job.threads,
+                    "judge": job.judge,
+                    "answers": answers,
                 }
                 for job, start, skip in zip(jobs, starts, skips, strict=True)
             ],

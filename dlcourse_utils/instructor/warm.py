@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from ipykernel.compiler import XCachingCompiler
@@ -38,6 +38,9 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
+
+if TYPE_CHECKING:
+    from dlcourse_utils.instructor.engine.judge.split import Apart
 
 #: What lectures import, and what torch would import at its first optimizer (over a second) in every child anew.
 WARM_IMPORTS = (
@@ -57,6 +60,7 @@ WARM_IMPORTS = (
     "dlcourse_utils.plotting",
     "dlcourse_utils.training",
     "dlcourse_utils.widgets",
+    "dlcourse_utils.instructor.engine.judge.split",
 )
 #: Characters of printed text kept of one cell; the rest of a runaway print is dropped.
 MOST_TEXT = 200_000
@@ -350,8 +354,10 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     if job["brief"]:
         _stop_at_a_failed_check(shell)
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
+    apart = _apart(shell, job["answers"]) if job["judge"] == "separate" else None
     for cell in cells:
-        outputs = [] if cell["id"] in job["skip"] else shell.run(job["replace"].get(cell["id"], cell["source"]))
+        source = job["replace"].get(cell["id"], cell["source"])
+        outputs = [] if cell["id"] in job["skip"] else apart.run(cell["role"], source) if apart else shell.run(source)
         for name, file in printed.items():
             text = file.read(MOST_TEXT).decode(errors="replace")
             if text:
@@ -361,6 +367,8 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
         _send(pipe, {"id": cell["id"], "outputs": outputs})
         if job["brief"] and any(output["output_type"] == "error" for output in outputs):
             break
+    if apart:
+        apart.close()
     os.write(pipe, b"null\n")
 
 
@@ -386,6 +394,12 @@ def _stop_at_a_failed_check(shell: Shell) -> None:
         self._outcomes = UntilOneFails()
 
     Exercise.__init__ = begin_anew  # type: ignore[method-assign]
+
+
+def _apart(shell: Shell, answers: Sequence[str]) -> Apart:
+    from dlcourse_utils.instructor.engine.judge.split import Apart
+
+    return Apart(shell.run, shell.user_ns, answers)
 
 
 def _redirect(fd: int) -> io.FileIO:

@@ -1,0 +1,125 @@
+"""Arrays and tensors as raw bytes with dtype, shape and layout, and back as exact base types.
+
+The layout in memory is kept, for an answer that forgets about it is to be found out; what lies between the elements is not sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlcourse_utils.instructor.engine.judge.frames import MOST_BYTES, FrameError
+
+NUMPY = {
+    name: np.dtype(name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128"),
+    )
+}
+_TORCH = {name: getattr(torch, name) for name in NUMPY} | {"bfloat16": torch.bfloat16}
+_TORCH_NAMES = {dtype: name for name, dtype in _TORCH.items()}
+_MOST_DIMENSIONS = 32
+#: An array that takes more room than this many times its elements is sent without its gaps.
+_MOST_GAPS = 4
+
+
+def can_cross(array: NDArray[Any]) -> bool:
+    """Whether an array holds plain numbers."""
+    return array.dtype.name in NUMPY and array.dtype.isnative
+
+
+def tensor_can_cross(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds plain numbers, side by side in main memory."""
+    return tensor.dtype in _TORCH_NAMES and tensor.layout == torch.strided and tensor.device.type == "cpu" and not _is_wrapped(tensor)
+
+
+def _is_wrapped(tensor: torch.Tensor) -> bool:
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # inside vmap and its like there are no numbers to read
+
+
+def numbers(tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor's memory as an array; bfloat16 as the integers of its bits."""
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    return (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def dtype_of(tensor: torch.Tensor) -> str:
+    """The name of a tensor's dtype."""
+    return _TORCH_NAMES[tensor.dtype]
+
+
+def dtypes(name: str) -> tuple[np.dtype[Any], torch.dtype]:
+    """numpy's and torch's dtype of that name (int16 for bfloat16, which numpy lacks).
+
+    Raises:
+        FrameError: there is none.
+    """
+    if not isinstance(name, str) or name not in _TORCH:
+        raise FrameError("an unknown dtype")
+    return NUMPY.get(name, np.dtype("int16")), _TORCH[name]
+
+
+def write(array: NDArray[Any]) -> tuple[list[Any], bytes]:
+    """(shape, strides in bytes, offset of the first element) and the bytes of an array."""
+    if array.size == 0 or array.flags.c_contiguous:
+        return [list(array.shape), None, 0], array.tobytes()
+    reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    offset, size = -sum(r for r in reach if r < 0), sum(map(abs, reach)) + array.itemsize
+    if size > _MOST_GAPS * array.nbytes:
+        return [list(array.shape), None, 0], array.tobytes()
+    room = np.zeros(size, np.uint8)
+    np.ndarray(array.shape, array.dtype, room, offset, array.strides)[...] = array  # not its memory: there may be other values between
+    return [list(array.shape), list(array.strides), offset], room.tobytes()
+
+
+def read(dtype: np.dtype[Any], layout: Any, data: memoryview) -> NDArray[Any]:
+    """The array that ``write`` wrote.
+
+    Raises:
+        FrameError: layout and bytes do not fit each other, or it is too large.
+    """
+    match layout:
+        case [list(shape), strides, int(offset)] if _counts(shape) and (strides is None or _counts(strides, len(shape), negative=True)):
+            pass
+        case _:
+            raise FrameError("an array without a layout")
+    if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize > MOST_BYTES:
+        raise FrameError("an array larger than any may be")
+    room = np.empty(max(len(data), dtype.itemsize), np.uint8)
+    room[: len(data)] = np.frombuffer(data, np.uint8)
+    if dtype == np.bool_:
+        room = (room != 0).view(np.uint8)
+    try:
+        if strides is None and len(data) != math.prod(shape) * dtype.itemsize:
+            raise ValueError("too few bytes")
+        return np.ndarray(tuple(shape), dtype, room, offset, None if strides is None else tuple(strides))
+    except (TypeError, ValueError, OverflowError):
+        raise FrameError("an array whose bytes do not fit its shape") from None
+
+
+def read_tensor(dtype: str, layout: Any, data: memoryview) -> torch.Tensor:
+    """A tensor written as ``write(numbers(tensor))``.
+
+    Raises:
+        FrameError: as for ``read``.
+    """
+    in_numpy, in_torch = dtypes(dtype)
+    array = read(in_numpy, layout, data)
+    if any(stride < 0 for stride in array.strides):
+        raise FrameError("a tensor that runs backwards")
+    try:
+        tensor = torch.from_numpy(array)
+    except (TypeError, ValueError, RuntimeError):
+        raise FrameError("no tensor can have that layout") from None
+    return tensor.view(in_torch) if tensor.dtype != in_torch else tensor
+
+
+def _counts(values: Sequence[Any], length: int | None = None, *, negative: bool = False) -> bool:
+    fits = all(type(value) is int and (negative or value >= 0) and abs(value) < 2**62 for value in values)
+    return isinstance(values, list) and fits and length in (None, len(values))

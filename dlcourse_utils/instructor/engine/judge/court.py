@@ -1,0 +1,141 @@
+"""The judge's side: runs test cells with stand-ins in place of the answers, which live in the student's process.
+
+``Court`` is what ``dlcourse_utils.checks`` knows as the place where answers run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.special
+import torch
+
+from dlcourse_utils.checks import guard
+from dlcourse_utils.instructor.engine.judge import trusted as trusted_values
+from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
+from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError
+from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate, library_functions
+from dlcourse_utils.instructor.engine.judge.standins import ITERATION
+from dlcourse_utils.instructor.engine.judge.trusted import Trusted
+from dlcourse_utils.instructor.engine.judge.values import Tree, Writer
+
+#: Seconds that an answer may be late beyond its check's time limit, and that it may take where there is none.
+_GRACE, _PATIENCE = 3.0, 60.0
+#: Seconds where the limit counts processor time, which says little about when an answer comes.
+_LONG = 600.0
+#: What may be asked of a test's module or optimizer by name: what is public.
+_PUBLIC = (torch.nn.Module, torch.optim.Optimizer)
+
+
+class Court(Peer):
+    """The side that judges.
+
+    Args:
+        channel: to the student's process.
+        why: asked for the reason in plain words when the student's process is lost; by default what the channel saw.
+    """
+
+    def __init__(self, channel: Channel, why: Callable[[str], str] = str) -> None:
+        super().__init__(channel)
+        self._why = why
+        self._functions = _library_functions()
+
+    # --- around test cells ---
+
+    def fill(self, namespace: dict[str, Any], names: Collection[str]) -> None:
+        """Put stand-ins for these names of the student's into the test's namespace; those that are not defined there are not here either."""
+        found = self.ask("names", *names)
+        if not isinstance(found, dict):
+            raise AnswersLost(self.lost)
+        for name in names:
+            if name in found:
+                namespace[name] = found[name]
+            else:
+                namespace.pop(name, None)
+
+    def dismiss(self) -> None:
+        """Tell the student's process that this was the last question for now."""
+        if not self.lost:
+            try:
+                self._send("end", 0, "", None)
+            except Exception as error:
+                self.lose(error)
+
+    @contextlib.contextmanager
+    def prepared(self, trusted: Mapping[str, Any], off_limits: tuple[str, ...]) -> Iterator[None]:
+        """See ``checks.place.Place``."""
+        with guard.closed(off_limits):
+            pass  # a name that leads to nothing is the test's fault
+        set_up = bool(trusted or off_limits)
+        if set_up:
+            with contextlib.suppress(AnswersLost):  # the check will say so
+                self.ask("scene", {name: Trusted(value) for name, value in trusted.items()}, tuple(off_limits))
+        try:
+            yield
+        finally:
+            if set_up:
+                with contextlib.suppress(AnswersLost):
+                    self.ask("scene", {}, ())
+
+    # --- what Peer leaves open ---
+
+    def lose(self, error: Exception) -> None:
+        super().lose(error)
+        self.lost = self._why(self.lost)
+
+    def patience(self) -> float | None:
+        left = guard.time_left()
+        if guard.clock is not None and guard.clock[0] != guard.signal.ITIMER_REAL:
+            return _LONG
+        return _PATIENCE if left is None else left[1] + _GRACE
+
+    def extras(self) -> Any:
+        left = guard.time_left()
+        return None if left is None else list(left)
+
+    def take_extras(self, extras: Any) -> None:
+        match extras:
+            case [str(printed), float(seconds)] if math.isfinite(seconds):
+                sys.stdout.write(printed[:2_000])
+                guard.use_up(seconds)
+            case _:
+                raise FrameError("no message")
+
+    def _refer(self, thing: Any, writer: Writer) -> Tree:
+        return trusted_values.write(thing.value, writer) if isinstance(thing, Trusted) else super()._refer(thing, writer)
+
+    def name_of(self, thing: Any) -> str | None:
+        return self._functions.get(id(thing))
+
+    def handle(self, what: str, things: tuple[Any, ...]) -> Any:
+        match [what, *things]:
+            case ["call", thing, tuple(args), dict(kwargs)] if self._is_mine(thing):
+                return thing(*args, **kwargs)
+            case ["get", thing, str(name)] if self._is_mine(thing):
+                if name.startswith("_") or not isinstance(thing, _PUBLIC):
+                    raise AttributeError(f"'{type(thing).__name__}' object has no attribute '{name}'")
+                return getattr(thing, name)
+            case ["op", name, thing, *others] if self._is_mine(thing) and name in ITERATION:
+                return iterate(name, thing, *others)
+            case ["copy", thing] if isinstance(thing, torch.nn.Module) and self._is_mine(thing):
+                return copied(thing)
+            case ["product", int(number), gradient]:
+                return self.product(number, gradient)
+            case ["set", thing, str(name), _] if self._is_mine(thing):
+                raise AttributeError(f"'{type(thing).__name__}' object: '{name}' cannot be set here")
+        raise FrameError("a question that is not to be asked")
+
+    def _is_mine(self, thing: Any) -> bool:
+        held = self.shared.of(thing)
+        return held is not None and held.mine
+
+
+@functools.cache
+def _library_functions() -> dict[int, str]:
+    return library_functions(torch, torch.nn.functional, torch.nn, torch.special, torch.linalg, np, scipy.special, math)

@@ -1,0 +1,323 @@
+"""Values as trees of JSON and buffers, and back.
+
+Plain data is rebuilt as exact base types: a subclass of ``float`` arrives as a float, one of ``ndarray`` as an array. What is no plain data crosses
+as a reference, of which the receiver makes a stand-in. In a tree a list is always ``[tag, …]``; None, truth values, text, floats and small integers
+stand for themselves.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlcourse_utils.instructor.engine.judge import arrays
+from dlcourse_utils.instructor.engine.judge.frames import FrameError
+from dlcourse_utils.instructor.engine.judge.shared import Held, Shared, snapshot
+
+Tree = Any
+
+#: How deep lists in lists may be, and how many values one message may have.
+MOST_DEPTH, MOST_VALUES = 60, 1_000_000
+#: Bits of an integer.
+_MOST_BITS = 100_000
+
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {"l": list, "t": tuple, "s": set, "z": frozenset, "S": torch.Size}
+
+
+class Writer:
+    """Turns values into trees; what does not fit into JSON goes into ``buffers``.
+
+    Args:
+        shared: what has crossed so far.
+        refer: makes the tree of what is no plain data and has not crossed yet.
+        track: whether arrays are mirrored; if not, they are copies.
+    """
+
+    def __init__(self, shared: Shared, refer: Callable[[Any, Writer], Tree], *, track: bool = True) -> None:
+        self.buffers: list[bytes] = []
+        self.track = track
+        self._shared = shared
+        self._refer = refer
+        self._depth = 0
+
+    def write(self, value: Any) -> Tree:
+        """The tree of a value.
+
+        Raises:
+            FrameError: it is nested too deeply.
+        """
+        kind = type(value)
+        if value is None or kind is bool or kind is float or kind is str:
+            return value
+        if kind is int:
+            return value if -(2**63) <= value < 2**63 else ["i", hex(value)]
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise FrameError("nested too deeply to be passed on")
+        try:
+            return self._write(value)
+        finally:
+            self._depth -= 1
+
+    def _write(self, value: Any) -> Tree:
+        held = self._shared.of(value)
+        if held is not None and not held.mine:
+            return ["R", held.number]
+        if isinstance(value, torch.Tensor):
+            return self._tensor(value)
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, np.generic):
+            return ["n", value.dtype.name, self._buffer(value.tobytes())] if value.dtype.name in arrays.NUMPY else self._refer(value, self)
+        if isinstance(value, torch.Size):
+            return ["S", *map(self.write, value)]
+        if isinstance(value, tuple):
+            return ["t", *map(self.write, value)]
+        if isinstance(value, list):
+            return ["l", *map(self.write, value)]
+        if isinstance(value, dict):
+            return ["C" if isinstance(value, collections.Counter) else "d", *([self.write(k), self.write(v)] for k, v in value.items())]
+        if isinstance(value, frozenset | set):
+            return ["z" if isinstance(value, frozenset) else "s", *map(self.write, value)]
+        if isinstance(value, int | float | str):
+            base = int if isinstance(value, int) else float if isinstance(value, float) else str
+            return self.write(base.__add__(value, base()))
+        if isinstance(value, complex):
+            return ["c", value.real, value.imag]
+        if isinstance(value, bytes | bytearray):
+            return ["y", self._buffer(bytes(value))]
+        if isinstance(value, torch.dtype):
+            return ["D", str(value).removeprefix("torch.")]
+        if isinstance(value, torch.device):
+            return ["V"]
+        if isinstance(value, slice):
+            return ["L", self.write(value.start), self.write(value.stop), self.write(value.step)]
+        if isinstance(value, range):
+            return ["q", self.write(value.start), self.write(value.stop), self.write(value.step)]
+        if value is Ellipsis:
+            return ["E"]
+        return self._refer(value, self)
+
+    def _buffer(self, data: bytes) -> int:
+        self.buffers.append(data)
+        return len(self.buffers) - 1
+
+    def data(self, tensor: torch.Tensor) -> Tree:
+        """A tensor's numbers and layout."""
+        layout, data = arrays.write(arrays.numbers(tensor))
+        return [arrays.dtype_of(tensor), layout, self._buffer(data)]
+
+    def _array(self, value: np.ndarray[Any, Any]) -> Tree:
+        if not arrays.can_cross(value):
+            return self._refer(value, self)
+        layout, data = arrays.write(np.asarray(value))
+        number = None
+        if self.track and type(value) is np.ndarray:
+            number = self._shared.add(value).number
+        return ["a", number, value.dtype.name, layout, self._buffer(data), value.flags.writeable]
+
+    def _tensor(self, value: torch.Tensor) -> Tree:
+        if not arrays.tensor_can_cross(value) or not value.is_leaf:
+            return self._refer(value, self)
+        number = None
+        if self.track or value.requires_grad:
+            number = self._shared.add(value).number
+        grad = self.data(value.grad) if value.grad is not None and arrays.tensor_can_cross(value.grad) else None
+        return ["x", number, *self.data(value), value.requires_grad, isinstance(value, torch.nn.Parameter), grad]
+
+    def change(self, held: Held, thing: Any, state: Any) -> Tree:
+        """What is to be told of a mirrored thing that has changed."""
+        before, held.state = held.state, state
+        key = [held.mine, held.number]
+        if isinstance(thing, torch.Tensor):
+            same = (before.shape, before.dtype, before.data) == (state.shape, state.dtype, state.data)
+            grad = None if before.grad == state.grad else [None if state.grad is None else self.data(thing.grad)]
+            return ["x", *key, None if same else self.data(thing), state.requires_grad, grad]
+        if isinstance(thing, np.ndarray):
+            layout, data = arrays.write(np.ascontiguousarray(thing))
+            return ["a", *key, thing.dtype.name, layout, self._buffer(data)]
+        if isinstance(thing, torch.Generator):
+            return ["g", *key, self._buffer(state)]
+        own = {**thing._parameters, **thing._buffers}
+        return ["m", *key, state.training, [[name, self.write(value)] for name, value in own.items()] if before.slots != state.slots else None]
+
+
+class Reader:
+    """Turns a message's trees back into values.
+
+    Args:
+        shared: what has crossed so far.
+        buffers: the message's.
+        build: makes the stand-in of a reference that has not come before.
+
+    ``read`` raises ``FrameError`` for whatever has no meaning.
+    """
+
+    def __init__(self, shared: Shared, buffers: list[memoryview], build: Callable[[list[Any], Reader], Any]) -> None:
+        self.shared = shared
+        #: What stands in for a new function, class or object.
+        self.kinds: Mapping[str, type[Any]] = {}
+        self._buffers = buffers
+        self._build = build
+        self._depth = 0
+        self._count = 0
+
+    def read(self, tree: Tree) -> Any:
+        """The value of a tree."""
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise FrameError("more values than a message may have")
+        if type(tree) is not list:
+            if isinstance(tree, dict):
+                raise FrameError("an object where a value should be")
+            return tree.encode("utf-8", "replace").decode() if type(tree) is str and not tree.isascii() else tree
+        self._depth += 1
+        if self._depth > 2 * MOST_DEPTH:
+            raise FrameError("nested too deeply")
+        try:
+            return self._read(tree)
+        except (TypeError, ValueError, IndexError, OverflowError, KeyError, AttributeError) as error:
+            raise FrameError(f"a value that means nothing ({type(error).__name__})") from None
+        finally:
+            self._depth -= 1
+
+    def _read(self, tree: list[Any]) -> Any:
+        match tree:
+            case ["l" | "t" | "s" | "z" | "S" as tag, *items]:
+                return _CONTAINERS[tag]([self.read(item) for item in items])
+            case ["d", *pairs]:
+                return {self.read(key): self.read(value) for key, value in pairs}
+            case ["C", *pairs]:
+                return collections.Counter({self.read(key): self.read(value) for key, value in pairs})
+            case ["R", int(number)]:
+                held = self.shared.held(number, mine=True)
+                if held is None:
+                    raise FrameError("a reference to nothing")
+                return held.get()
+            case ["a" | "x", int(number), *_] if isinstance(self.shared.yours(number), np.ndarray | torch.Tensor):
+                return self.shared.yours(number)
+            case ["a", number, dtype, layout, buffer, bool(writeable)]:
+                array = arrays.read(np.dtype(bool) if dtype == "bool" else _numpy(dtype), layout, self.buffer(buffer))
+                array.flags.writeable = writeable
+                self._learn(number, array)
+                return array
+            case ["x", number, dtype, layout, buffer, bool(requires_grad), bool(parameter), grad]:
+                tensor = arrays.read_tensor(dtype, layout, self.buffer(buffer))
+                tensor = torch.nn.Parameter(tensor, requires_grad) if parameter else tensor.requires_grad_(requires_grad)
+                tensor.grad = None if grad is None else self.tensor(grad)
+                self._learn(number, tensor)
+                return tensor
+            case ["n", dtype, buffer]:
+                return arrays.read(_numpy(dtype), [[], None, 0], self.buffer(buffer))[()]
+            case ["i", str(text)] if len(text) <= _MOST_BITS // 4:
+                return int(text, 16)
+            case ["c", real, imag]:
+                return complex(real, imag)
+            case ["y", buffer]:
+                return bytes(self.buffer(buffer))
+            case ["D", str(name)]:
+                return arrays.dtypes(name)[1]
+            case ["V"]:
+                return torch.device("cpu")
+            case ["L", start, stop, step]:
+                return slice(self.read(start), self.read(stop), self.read(step))
+            case ["q", start, stop, step]:
+                return range(self.read(start), self.read(stop), self.read(step))
+            case ["E"]:
+                return Ellipsis
+            case _:
+                return self._build(tree, self)
+
+    def buffer(self, number: Any) -> memoryview:
+        """One of the message's buffers."""
+        if type(number) is not int or not 0 <= number < len(self._buffers):
+            raise FrameError("a buffer that is not there")
+        return self._buffers[number]
+
+    def tensor(self, tree: Tree) -> torch.Tensor:
+        """A tensor from its numbers and layout."""
+        dtype, layout, buffer = tree
+        return arrays.read_tensor(dtype, layout, self.buffer(buffer))
+
+    def _learn(self, number: Any, thing: Any) -> None:
+        if type(number) is int:
+            self.shared.learn(number, thing)
+
+    def change(self, tree: Tree) -> None:
+        """Do to my side of a mirrored thing what was done to the other's; nothing where it is gone."""
+        try:
+            kind, theirs, number, *news = tree
+            held = self.shared.held(number, mine=not theirs)
+            thing = None if held is None else held.get()
+            if held is None or thing is None or held.state is None:
+                return
+            self._apply(kind, thing, news)
+            held.state = snapshot(thing)
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, RuntimeError) as error:
+            raise FrameError(f"a change that means nothing ({type(error).__name__})") from None
+
+    def _apply(self, kind: str, thing: Any, news: list[Any]) -> None:
+        match [kind, thing, *news]:
+            case ["x", torch.Tensor(), data, bool(requires_grad), grad]:
+                if data is not None:
+                    _put(thing, self.tensor(data))
+                if thing.is_leaf:
+                    thing.requires_grad_(requires_grad)
+                if grad is not None:
+                    new = None if grad[0] is None else self.tensor(grad[0])
+                    thing.grad = None if new is None or new.shape != thing.shape or new.dtype != thing.dtype else new
+            case ["a", np.ndarray(), dtype, layout, buffer]:
+                new_array = arrays.read(_numpy(dtype), layout, self.buffer(buffer))
+                if (new_array.shape, new_array.dtype) != (thing.shape, thing.dtype):
+                    raise FrameError("an array that has become another")
+                thing[...] = new_array
+            case ["g", torch.Generator(), buffer]:
+                set_torch_state(thing, self.buffer(buffer))
+            case ["m", torch.nn.Module(), bool(training), slots]:
+                object.__setattr__(thing, "training", training)
+                for name, value in slots or ():
+                    _fill(thing, name, self.read(value))
+            case _:
+                raise FrameError("a change of something else")
+
+
+def set_torch_state(generator: torch.Generator, state: memoryview) -> None:
+    """Set a generator to a state that has come; torch itself refuses what is none."""
+    if len(state) != 5056:
+        raise FrameError("a generator's state of the wrong size")
+    generator.set_state(torch.from_numpy(np.frombuffer(state, np.uint8).copy()))
+
+
+def _put(tensor: torch.Tensor, new: torch.Tensor) -> None:
+    if (new.shape, new.dtype) == (tensor.shape, tensor.dtype):
+        with torch.no_grad():
+            tensor.copy_(new)
+    else:
+        tensor.grad = None
+        tensor.data = new
+
+
+def _fill(module: torch.nn.Module, name: Any, value: Any) -> None:
+    if value is not None and not isinstance(value, torch.Tensor):
+        raise FrameError("something that is no tensor in a module")
+    if name in module._parameters and (value is None or isinstance(value, torch.nn.Parameter)):
+        module._parameters[name] = value
+    elif name in module._buffers:
+        module._buffers[name] = value
+    elif type(name) is str and name.isidentifier() and not hasattr(type(module), name):
+        slots = module._parameters if isinstance(value, torch.nn.Parameter) else module._buffers
+        slots[name] = value
+
+
+def _numpy(name: Any) -> np.dtype[Any]:
+    if name == "bfloat16":
+        raise FrameError("an unknown dtype")
+    return arrays.dtypes(name)[0]
+
+
+
+__all__ = ["Reader", "Tree", "Writer", "set_torch_state"]
