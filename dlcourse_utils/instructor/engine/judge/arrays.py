@@ -36,11 +36,7 @@ def can_cross(array: NDArray[Any]) -> bool:
 
 def tensor_can_cross(tensor: torch.Tensor) -> bool:
     """Whether a tensor holds plain numbers, side by side in main memory."""
-    return tensor.dtype in _TORCH_NAMES and tensor.layout == torch.strided and tensor.device.type == "cpu" and not _is_wrapped(tensor)
-
-
-def _is_wrapped(tensor: torch.Tensor) -> bool:
-    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # inside vmap and its like there are no numbers to read
+    return tensor.dtype in _TORCH_NAMES and tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def numbers(tensor: torch.Tensor) -> NDArray[Any]:

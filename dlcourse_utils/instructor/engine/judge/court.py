@@ -21,7 +21,7 @@ from dlcourse_utils.instructor.engine.judge import trusted as trusted_values
 from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate, library_functions
-from dlcourse_utils.instructor.engine.judge.standins import ITERATION
+from dlcourse_utils.instructor.engine.judge.standins import ITERATION, FunctionStandin
 from dlcourse_utils.instructor.engine.judge.trusted import Trusted
 from dlcourse_utils.instructor.engine.judge.values import Tree, Writer
 
@@ -49,10 +49,16 @@ class Court(Peer):
     # --- around test cells ---
 
     def fill(self, namespace: dict[str, Any], names: Collection[str]) -> None:
-        """Put stand-ins for these names of the student's into the test's namespace; those that are not defined there are not here either."""
-        found = self.ask("names", *names)
+        """Put stand-ins for these names of the student's into the test's namespace; those that are not defined there are not here either.
+
+        Where the student's process is lost each stands for nothing, and says so when it is called.
+        """
+        try:
+            found = self.ask("names", *names)
+        except AnswersLost:
+            found = {name: FunctionStandin(self._ask_away) for name in names}
         if not isinstance(found, dict):
-            raise AnswersLost(self.lost)
+            found = {}
         for name in names:
             if name in found:
                 namespace[name] = found[name]
@@ -108,7 +114,9 @@ class Court(Peer):
                 raise FrameError("no message")
 
     def _refer(self, thing: Any, writer: Writer) -> Tree:
-        return trusted_values.write(thing.value, writer) if isinstance(thing, Trusted) else super()._refer(thing, writer)
+        if isinstance(thing, Trusted):
+            return trusted_values.write(thing.value, writer, lambda kind: self.shared.add(kind).number)
+        return super()._refer(thing, writer)
 
     def name_of(self, thing: Any) -> str | None:
         return self._functions.get(id(thing))

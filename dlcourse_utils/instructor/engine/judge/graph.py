@@ -81,3 +81,52 @@ def product(result: torch.Tensor, inputs: Sequence[torch.Tensor | GradientEdge],
     """
     again = torch.is_grad_enabled()
     return list(_grad(result, inputs, gradient, retain_graph=True, create_graph=again, allow_unused=True)) if inputs else []
+
+
+def is_transformed(value: Any) -> bool:
+    """Whether a value is a tensor inside ``torch.func.grad`` or its like, which has no numbers of its own."""
+    return isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value)
+
+
+def call_transformed(call: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a function of the other side's, with plain numbers, from inside ``torch.func.grad`` or ``torch.func.vjp``."""
+    places = [place for place, value in enumerate(args) if isinstance(value, torch.Tensor)]
+
+    def plainly(*tensors: torch.Tensor) -> Any:
+        given = list(args)
+        for place, tensor in zip(places, tensors, strict=True):
+            given[place] = tensor
+        return call(*given)
+
+    return _Transformed.apply(plainly, *(args[place] for place in places))  # type: ignore[no-untyped-call]
+
+
+class _Transformed(torch.autograd.Function):
+    @staticmethod
+    def forward(call: Callable[..., Any], *tensors: torch.Tensor) -> Any:
+        return call(*(tensor.detach() for tensor in tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.call = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        found = _TransformedProduct.apply(ctx.call, len(ctx.saved_tensors), *ctx.saved_tensors, *gradients)  # type: ignore[no-untyped-call]
+        return (None, *found)
+
+
+class _TransformedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(call: Callable[..., Any], count: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.enable_grad():
+            leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors[:count]]
+            result = call(*leaves)
+            results = result if isinstance(result, tuple) else (result,)
+            found = _grad(results, leaves, tensors[count:], allow_unused=True, materialize_grads=True)
+        return tuple(found)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing to keep: there are no second derivatives this way."""

@@ -110,7 +110,12 @@ class Away:
         return self._away_ask("hook", self, "register_forward_hook", hook)
 
 
-@functools.cache
 def away_class(name: str, base: str) -> type[nn.Module]:
     """The class of stand-ins for modules called ``name`` that are, to ``isinstance``, what ``base`` names."""
-    return type(name, (Away, library_class(base)), {"__module__": "__main__"})
+    return away_from(library_class(base), name)
+
+
+@functools.lru_cache(1000)
+def away_from(base: type[nn.Module], name: str) -> type[nn.Module]:
+    """The class of stand-ins for instances of ``base``."""
+    return type(name, (Away, base), {"__module__": "__main__"})

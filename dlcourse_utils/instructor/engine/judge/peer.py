@@ -41,7 +41,8 @@ class Peer:
         self.shared = Shared()
         self._random = Randomness()
         self._asked = 0
-        self._nested = 0
+        self._nested = 0  # questions of the other side's that are being answered
+        self._depth = 0  # those, and questions of this side's
         self._nodes: dict[int, tuple[torch.Tensor, list[torch.Tensor | GradientEdge]]] = {}
         self._node_numbers = 0
         self._dropped_nodes: list[int] = []
@@ -101,6 +102,7 @@ class Peer:
         if self.lost:
             raise AnswersLost(self.lost)
         bell.held += 1
+        self._depth += 1
         self._asked += 1
         number = self._asked
         try:
@@ -122,6 +124,7 @@ class Peer:
             raise AnswersLost(self.lost) from None
         finally:
             bell.held -= 1
+            self._depth -= 1
             self._forget_raised()
         bell.catch_up()
         if kind == "raised":
@@ -186,7 +189,8 @@ class Peer:
         """Answer one question."""
         held = bell.held
         self._nested += 1
-        kind, result = "answer", None
+        self._depth += 1
+        kind, result, things = "answer", None, ()
         try:
             if self._nested > _MOST_NESTED:
                 raise RecursionError("maximum recursion depth exceeded between the test and the answer")
@@ -205,11 +209,12 @@ class Peer:
         finally:
             bell.held = held
             self._nested -= 1
-        things = reader = None  # type: ignore[assignment]
-        try:
+        try:  # while the things are still there: what was done to them is told with the answer
             self._send(kind, number, "", result)
         except FrameError as error:
             self._send("raised", number, "", errors.describe(ValueError(f"the result cannot be passed on: {error}")) + [0])
+        del things
+        self._depth -= 1
         self._forget_raised()
 
     # --- exceptions ---
@@ -241,7 +246,7 @@ class Peer:
         return original
 
     def _forget_raised(self) -> None:
-        if self._nested == 0:
+        if self._depth == 0:
             self._raised.clear()
 
     # --- references ---
@@ -265,8 +270,9 @@ class Peer:
         return ["o", held.number, kind, name[:100], own_class]
 
     def _class_number(self, kind: type) -> int:
+        """The number of a class that has crossed, negative when it is the other side's; 0 of one that has not."""
         held = self.shared.of(kind)
-        return held.number if held is not None and held.mine else 0
+        return 0 if held is None else held.number if held.mine else -held.number
 
     def _refer_node(self, tensor: torch.Tensor, writer: Writer) -> Tree:
         back = graph.node_of(tensor)
@@ -343,9 +349,11 @@ class Peer:
 
     def _build_module(self, tree: list[Any], reader: Reader) -> torch.nn.Module:
         _, number, name, base, exact, own_class, training, carried, parameters, buffers, parts = tree
-        module = modules.bare(self.module_class(name if name.isidentifier() else "Module", base, exact))
-        away = isinstance(module, modules.Away)
-        if away:
+        name = name if name.isidentifier() else "Module"
+        kind = self.shared.mine(-own_class) if own_class < 0 else None  # a class of mine that was carried over
+        known = isinstance(kind, type) and issubclass(kind, torch.nn.Module)
+        module = modules.bare(modules.away_from(kind, name) if known else self.module_class(name, base, exact))
+        if isinstance(module, modules.Away):
             module.__dict__["_away_ask"], module.__dict__["_away_kind"] = self._ask_away, own_class
         for attribute, value in carried:
             _check_name(module, attribute)

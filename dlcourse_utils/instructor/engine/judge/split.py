@@ -12,7 +12,6 @@ from typing import Any
 
 from dlcourse_utils.checks import place
 from dlcourse_utils.instructor.engine.judge.court import Court
-from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import Channel
 from dlcourse_utils.instructor.engine.judge.student import Student
 
@@ -55,10 +54,7 @@ class Apart:
 
     def _judge(self, source: str) -> list[Json]:
         self._order({"serve": True})
-        try:
-            self._court.fill(self._namespace, self._answers)
-        except AnswersLost:
-            self._end_alike()
+        self._court.fill(self._namespace, self._answers)
         outputs = self._run(source)
         self._court.dismiss()
         if self._court.lost == "the process ended":

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dlcourse_utils.instructor.engine.judge.graph import call_transformed, is_transformed
+
 #: Asks the other side: what to do, with which things.
 Ask = Callable[..., Any]
 
@@ -57,6 +59,8 @@ class FunctionStandin(Standin):
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if any(map(is_transformed, args)):
+            return call_transformed(lambda *plain: self._away_ask("call", self, plain, kwargs), args)
         return self._away_ask("call", self, args, kwargs)
 
 

@@ -98,7 +98,9 @@ class Student(Peer):
         return getattr(importlib.import_module(module), attribute)
 
     def _build(self, tree: list[Any], reader: Reader) -> Any:
-        return trusted.read(tree, reader) if tree[:1] in (["F"], ["M"]) else super()._build(tree, reader)
+        if tree and tree[0] in ("F", "K", "M"):
+            return trusted.read(tree, reader, lambda number, kind: self.shared.learn(number, kind) and None)
+        return super()._build(tree, reader)
 
     def module_class(self, name: str, base: str, exact: bool) -> type[torch.nn.Module]:
         return modules.library_class(base) if exact else super().module_class(name, base, exact)

@@ -1,7 +1,7 @@
-"""Functions that a check puts in place of answers, carried over whole.
+"""Functions and classes that a check puts in place of answers, carried over whole.
 
-An answer may call them thousands of times, in a training loop, so they run where the answer does. Only functions that keep nothing to themselves go
-this way: code, and the constants, library functions and answers that it names. Every other callable stays with the judge and is called there.
+An answer may call them thousands of times, in a training loop, so they run where the answer does. Only what keeps nothing to itself goes this way:
+code, and the constants, library functions and answers that it names. Every other callable stays with the judge and is called there.
 
 The code is Python's own form of it (``marshal``) and goes from the judge to the student's process only.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import marshal
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -23,7 +24,8 @@ from dlcourse_utils.instructor.engine.judge.standins import Standin
 from dlcourse_utils.instructor.engine.judge.values import Reader, Tree, Writer
 
 _CONSTANTS = (np.ndarray, np.generic, torch.Tensor, torch.dtype, torch.device, bytes, complex, slice, range, frozenset)
-_LIBRARIES = ("torch", "numpy", "scipy", "math", "itertools", "functools", "operator", "collections")
+_NOT_OF_THE_BODY = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__static_attributes__", "__firstlineno__")
+_LIBRARIES = ("torch", "numpy", "scipy", "math", "itertools", "functools", "operator", "collections", "builtins")
 
 
 @dataclass(frozen=True)
@@ -37,70 +39,112 @@ class _Impure(Exception):
     """The function holds on to something that must stay one thing."""
 
 
-def write(value: Any, writer: Writer) -> Tree:
-    """The tree of a trusted value: a function whole, if it may go so; everything else as ever."""
+def write(value: Any, writer: Writer, numbered: Callable[[type], int]) -> Tree:
+    """The tree of a trusted value: a function or a class whole, if it may go so; everything else as ever.
+
+    Args:
+        value: the value.
+        writer: of the message.
+        numbered: gives a class a number, by which its instances are known again.
+    """
+    if not isinstance(value, FunctionType) and not (isinstance(value, type) and not _is_library(value)):
+        return writer.write(value)
     kept = len(writer.buffers)
-    if isinstance(value, FunctionType):
-        try:
-            return _function(value, writer, ())
-        except _Impure:
-            del writer.buffers[kept:]
-    return writer.write(value)
-
-
-def _function(function: FunctionType, writer: Writer, within: tuple[FunctionType, ...]) -> Tree:
-    if function in within:
-        raise _Impure
-    within = (*within, function)
-    writer.buffers.append(marshal.dumps(function.__code__))
-    code = len(writer.buffers) - 1
-    named = {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
     try:
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    except ValueError:
-        raise _Impure from None
-    return [
-        *("F", function.__name__, code),
-        [_value(value, writer, within) for value in function.__defaults__ or ()],
-        [[name, _value(value, writer, within)] for name, value in (function.__kwdefaults__ or {}).items()],
-        [_value(value, writer, within) for value in cells],
-        [[name, _value(value, writer, within)] for name, value in named.items()],
-    ]
+        return _Carrier(writer, numbered).write(value)
+    except _Impure:
+        del writer.buffers[kept:]
+        return writer.write(value)
+
+
+class _Carrier:
+    """Writes what is carried over whole."""
+
+    def __init__(self, writer: Writer, numbered: Callable[[type], int]) -> None:
+        self._writer, self._numbered = writer, numbered
+        self._within: list[Any] = []
+
+    def write(self, value: Any) -> Tree:
+        """The tree of a value that functions name.
+
+        Raises:
+            _Impure: it must stay one thing, and so where it is.
+        """
+        if modules.plain(value) or isinstance(value, (*_CONSTANTS, Standin)):
+            return self._writer.write(value)
+        if isinstance(value, ModuleType):
+            if not _is_library(value):
+                raise _Impure
+            return ["M", value.__name__]
+        if isinstance(value, FunctionType | type) and _is_library(value):
+            return ["P", f"{value.__module__}.{value.__qualname__}"]
+        if isinstance(value, FunctionType | type):
+            if value in self._within:
+                return ["I"] if value is self._within[-1] and isinstance(value, type) else self._refuse()
+            self._within.append(value)
+            tree = self._class(value) if isinstance(value, type) else self._function(value)
+            self._within.pop()
+            return tree
+        named = self._writer.write(value) if callable(value) else None
+        return named if isinstance(named, list) and named[0] == "P" else self._refuse()
+
+    @staticmethod
+    def _refuse() -> Tree:
+        raise _Impure
+
+    def _function(self, function: FunctionType) -> Tree:
+        self._writer.buffers.append(marshal.dumps(function.__code__))
+        code = len(self._writer.buffers) - 1
+        named = {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+        cells = []
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                cells.append(["I"] if name == "__class__" else self.write(cell.cell_contents))
+            except ValueError:  # an empty cell
+                raise _Impure from None
+        return [
+            *("F", function.__name__, code),
+            [self.write(value) for value in function.__defaults__ or ()],
+            [[name, self.write(value)] for name, value in (function.__kwdefaults__ or {}).items()],
+            cells,
+            [[name, self.write(value)] for name, value in named.items()],
+        ]
+
+    def _class(self, kind: type) -> Tree:
+        body = {name: value for name, value in vars(kind).items() if name not in _NOT_OF_THE_BODY}
+        bases = [self.write(base) for base in kind.__bases__ if base is not object]
+        return ["K", self._numbered(kind), kind.__name__, bases, [[name, self.write(value)] for name, value in body.items()]]
 
 
 def _names(code: CodeType) -> set[str]:
     return {*code.co_names}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
-def _value(value: Any, writer: Writer, within: tuple[FunctionType, ...]) -> Tree:
-    if isinstance(value, ModuleType):
-        if value.__name__.split(".")[0] not in _LIBRARIES:
-            raise _Impure
-        return ["M", value.__name__]
-    tree = writer.write(value) if modules.plain(value) or isinstance(value, (*_CONSTANTS, Standin)) else None
-    if tree is not None or value is None:
-        return tree
-    named = writer.write(value) if callable(value) and not isinstance(value, FunctionType) else None
-    if isinstance(named, list) and named[0] == "P":
-        return named
-    if isinstance(value, FunctionType):
-        module = value.__module__ or ""
-        if module.split(".")[0] in _LIBRARIES:
-            return ["P", f"{module}.{value.__qualname__}"]
-        return _function(value, writer, within)
-    raise _Impure
+def _is_library(thing: Any) -> bool:
+    name = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__ or ""
+    return str(name).split(".")[0] in _LIBRARIES
 
 
-def read(tree: list[Any], reader: Reader) -> Any:
-    """The function or module that was written."""
+def read(tree: list[Any], reader: Reader, learn: Callable[[int, type], None]) -> Any:
+    """The function, class or module that was written; ``learn`` notes a class's number."""
     match tree:
         case ["M", str(name)]:
             return importlib.import_module(name)
-        case ["F", str(name), code, defaults, keywords, cells, named]:
-            names = {"__builtins__": builtins, "__name__": "__main__"} | {key: reader.read(value) for key, value in named}
-            closure = tuple(CellType(reader.read(cell)) for cell in cells)
-            function = FunctionType(marshal.loads(reader.buffer(code)), names, name, tuple(map(reader.read, defaults)), closure)
-            function.__kwdefaults__ = {key: reader.read(value) for key, value in keywords}
-            return function
-    raise ValueError("no function")
+        case ["F", *_]:
+            return _read_function(tree, reader, CellType())
+        case ["K", number, name, bases, body]:
+            own = CellType()
+            parts = {key: _read_function(value, reader, own) if value[:1] == ["F"] else reader.read(value) for key, value in body}
+            own.cell_contents = kind = type(name, tuple(map(reader.read, bases)), parts | {"__module__": "__main__"})
+            learn(number, kind)
+            return kind
+    raise ValueError("nothing that can be carried")
 
+
+def _read_function(tree: list[Any], reader: Reader, own: CellType) -> FunctionType:
+    _, name, code, defaults, keywords, cells, named = tree
+    names = {"__builtins__": builtins, "__name__": "__main__"} | {key: reader.read(value) for key, value in named}
+    closure = tuple(own if cell == ["I"] else CellType(reader.read(cell)) for cell in cells)
+    function = FunctionType(marshal.loads(reader.buffer(code)), names, name, tuple(map(reader.read, defaults)), closure)
+    function.__kwdefaults__ = {key: reader.read(value) for key, value in keywords}
+    return function
