@@ -27,8 +27,10 @@ from nbgrader.preprocessors import Execute as PlainExecute
 from traitlets import Enum, Float, Integer, Unicode
 
 from dlcourse_utils.instructor.course import CourseError, exercise_of, grade_id, role
+from dlcourse_utils.instructor.engine.judge.client import SERVE, Judge
 from dlcourse_utils.instructor.engine.memory import Memory, keys
 from dlcourse_utils.instructor.engine.notes import Notes, Remark
+from dlcourse_utils.instructor.engine.rebuild import DEFINES
 
 #: How a kernel ends that was killed, or whose keeper was.
 _KILLED = (-9, -1)
@@ -41,6 +43,10 @@ class _KernelLost(Exception):
     def __init__(self, why: str, *, killed: bool = False) -> None:
         super().__init__(why)
         self.killed = killed
+
+
+class _AnswersLost(_KernelLost):
+    """The kernel ended, or had to be, while its answers were judged from outside; the judge has gone on without."""
 
 
 def no_sandbox() -> str:
@@ -60,6 +66,9 @@ class Execute(PlainExecute):
 
     sandbox = Enum(["on", "off", "auto"], "on", help="Whether kernels run behind a wall; 'auto' does without where there is none.").tag(config=True)
     results = Unicode("", help="Folder in which results are kept, so that nothing is run twice; empty to keep none.").tag(config=True)
+    judge = Enum(
+        ["in-process", "separate"], "in-process", help="Where test cells run: in the kernel that the answers are in, or in a process of their own."
+    ).tag(config=True)
     kernel_memory = Integer(4 * 2**30, help="Bytes that a kernel may take beyond what a warm interpreter has.").tag(config=True)
 
     km: KernelManager | None
@@ -73,10 +82,12 @@ class Execute(PlainExecute):
         self._suspects: set[int] = set()  # answers whose own test has ended a kernel
         self._killed: set[int] = set()  # cells in which a kernel was killed once
         self._lost: list[Remark] = []
+        self._judge: Judge | None = None
+        self._judged_setup: set[int] = set()  # set-up cells that the judge has run
         self._notes = Notes.of(nb)
         self._notes.sandbox = self._walled()
         cells = [index for index, cell in enumerate(nb.cells) if self._runs(cell)]
-        answers, names = keys(((nb.cells[i].source, self._is_test(i)) for i in cells), walled=self._notes.sandbox)
+        answers, names = keys(((nb.cells[i].source, self._is_test(i)) for i in cells), walled=self._notes.sandbox, judge=self.judge)
         key = dict(zip(cells, names, strict=True))
         memory = Memory(Path(self.results)) if self.results else None
         kept = memory.get(answers) if memory else {}
@@ -105,6 +116,7 @@ class Execute(PlainExecute):
                     self._run(index)
         finally:
             self._stop()
+            self._dismiss_judge()
 
     def _is_test(self, index: int) -> bool:
         return role(self.nb.cells[index]) == "test"
@@ -131,14 +143,61 @@ class Execute(PlainExecute):
                     raise _KernelLost(f"There was no time left: a submission may take {self.notebook_seconds:g} s.")
                 self._make_ready(index)
                 started = time.monotonic()
-                with self._losing():
-                    self.execute_cell(cell, index, store_history=True)
+                if self.judge == "separate" and self._is_test(index):
+                    self._have_judged(index)
+                else:
+                    with self._losing():
+                        self.execute_cell(cell, index, store_history=True)
                 break
+            except _AnswersLost as lost:  # the cell has its outputs, which say what was lost and score the rest
+                if not self._others_are_to_blame():
+                    self._lose(index, str(lost), cell.outputs)
+                    break
             except _KernelLost as lost:
                 if not self._has_another_try(index, lost):
                     self._lose(index, str(lost))
                     break
         self._notes.seconds[self._name(index)] = round(time.monotonic() - started, 3)
+
+    async def _async_have_judged(self, index: int) -> None:
+        """Run a test cell in the judge's process, while the kernel answers its questions."""
+        from dlcourse_utils.instructor.engine import provisioner
+
+        assert self.km is not None
+        cell, cells = self.nb.cells[index], self.nb.cells
+        judge = self._judge = self._judge or provisioner.judge()
+        seconds = self._get_timeout(cell)
+        try:
+            for i in range(index):
+                if role(cells[i]) == "setup" and self._runs(cells[i]) and i not in self._judged_setup:
+                    await judge.ask({"run": cells[i].source}, None, self.startup_timeout + 120)
+                    self._judged_setup.add(i)
+            channel, self.km.provisioner.channel = self.km.provisioner.channel, None
+            self.kc.execute(SERVE, silent=True, store_history=False, allow_stdin=False)
+            names = sorted({name for other in cells if role(other) == "solution" for name in other.metadata.get(DEFINES, ())})
+            answer = await judge.ask({"judge": cell.source, "names": names}, channel, seconds)
+        except (TimeoutError, ConnectionError) as error:
+            self._dismiss_judge()
+            raise _KernelLost(f"The test had to be ended: it took longer than {seconds} s." if isinstance(error, TimeoutError) else str(error)) from None
+        cell["outputs"] = [from_dict(output) for output in answer["outputs"]]
+        if answer["lost"]:
+            raise _AnswersLost(f"The answers' process was given up: {answer['lost']}.")
+        await self._async_until_idle()
+
+    _have_judged = run_sync(_async_have_judged)
+
+    async def _async_until_idle(self) -> None:
+        """Wait until the kernel has heard that there are no more questions, and is ready for the next cell."""
+        try:
+            await ensure_async(self.kc.shell_channel.get_msg(timeout=10))
+        except Empty:
+            raise _AnswersLost("The answers' process did not come to an end after its test.") from None
+
+    def _dismiss_judge(self) -> None:
+        if self._judge is not None:
+            self._judge.close()
+        self._judge = None
+        self._judged_setup.clear()
 
     def _make_ready(self, index: int) -> None:
         """Start a kernel if there is none, and run in it the set-up and the answers above the cell, without what has ended one before."""
@@ -192,13 +251,13 @@ class Execute(PlainExecute):
             self.log.warning("The kernel is given up: %r", error)
             raise _KernelLost("The kernel had to be ended: this cell ran too long and could not be interrupted, or put out too much.") from None
 
-    def _lose(self, index: int, why: str) -> None:
-        """Give the kernel up and say so below the cell. What is no test cell will not be run again."""
+    def _lose(self, index: int, why: str, outputs: list[NotebookNode] | None = None) -> None:
+        """Give the kernel up and say so below the cell, unless its ``outputs`` do. What is no test cell will not be run again."""
         self._stop()
         cell = self.nb.cells[index]
         if role(cell) == "setup":
             raise RuntimeError(f"the released cell '{grade_id(cell)}' cannot be run: {why}")
-        cell["outputs"] = [*cell.outputs, new_output("error", ename="KernelLost", evalue=why, traceback=[f"KernelLost: {why}"])]
+        cell["outputs"] = outputs or [*cell.outputs, new_output("error", ename="KernelLost", evalue=why, traceback=[f"KernelLost: {why}"])]
         name = str(grade_id(cell) or "a cell of the student's own")
         exercise = exercise_of(name, [str(grade_id(other)) for other in self.nb.cells]) or name
         if role(cell) == "test":

@@ -68,14 +68,15 @@ class Memory:
         return self.folder / answers[:2] / f"{answers}.json"
 
 
-def keys(cells: Iterable[tuple[str, bool]], *, walled: bool) -> tuple[str, list[str]]:
+def keys(cells: Iterable[tuple[str, bool]], *, walled: bool, judge: str = "in-process") -> tuple[str, list[str]]:
     """The key of all answers together, and one key for each cell.
 
     Args:
         cells: (source, whether it is a test) of the cells that are run, in order.
         walled: whether they are run in the sandbox; what was found outside counts for nothing inside.
+        judge: where tests are run, likewise.
     """
-    above = _digest([world(), os.environ.get("DLCOURSE_SEED", "0"), str(walled)])
+    above = _digest([world(), os.environ.get("DLCOURSE_SEED", "0"), str(walled), judge])
     found = []
     for source, test in cells:
         key = _digest([above, "test" if test else "", source])

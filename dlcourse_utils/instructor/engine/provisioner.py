@@ -24,6 +24,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 import dlcourse_utils
 from dlcourse_utils.instructor.course import CourseError
+from dlcourse_utils.instructor.engine.judge.client import Judge
 from dlcourse_utils.instructor.engine.sandbox import Limits
 from dlcourse_utils.instructor.engine.server import Order
 
@@ -101,6 +102,8 @@ class Warm(KernelProvisionerBase):
     _connection: socket.socket | None = None
     _status: int | None = None
     _received = b""
+    #: Leads to the kernel's side of the judge's conversation; whoever takes it closes it.
+    channel: socket.socket | None = None
 
     @property
     def has_process(self) -> bool:
@@ -113,8 +116,7 @@ class Warm(KernelProvisionerBase):
         return await super().pre_launch(cmd=kwargs.pop("extra_arguments", []), **kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        environment = {name: os.environ[name] for name in _HANDED_ON if name in os.environ} | {"OMP_NUM_THREADS": "1", "NBGRADER_EXECUTION": "autograde"}
-        order = Order(list(cmd), self._info, environment, self.walled, vars(self.limits))
+        order = Order(list(cmd), self._info, _environment(), self.walled, vars(self.limits))
         connection = Server.instance().connect()
         connection.sendall(order.line())
         connection.setblocking(False)
@@ -139,7 +141,8 @@ class Warm(KernelProvisionerBase):
         """None while the kernel runs, else its status; -1 where its keeper could not say."""
         if self._connection is not None and self._status is None:
             with contextlib.suppress(BlockingIOError):
-                data = self._connection.recv(1 << 16)
+                data, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, 1)
+                self.channel = socket.socket(fileno=descriptors[0]) if descriptors else self.channel
                 self._received += data
                 lines = [json.loads(line) for line in self._received.split(b"\n")[:-1]]
                 ended = [line["status"] for line in lines if "status" in line]
@@ -153,6 +156,8 @@ class Warm(KernelProvisionerBase):
 
     async def kill(self, restart: bool = False) -> None:
         """Close the connection; the keeper ends the kernel and all that it started."""
+        if self.channel is not None:
+            self.channel.close()
         if self._connection is not None:
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.setblocking(True)
@@ -171,6 +176,18 @@ class Warm(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:
         await self.kill(restart)
+
+
+def judge() -> Judge:
+    """A judge for one notebook, forked from the warm server."""
+    connection = Server.instance().connect()
+    connection.sendall(Order([], {}, _environment(), False, {}, judge=True).line())
+    return Judge(connection)
+
+
+def _environment() -> dict[str, str]:
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    return handed_on | {"OMP_NUM_THREADS": "1", "NBGRADER_EXECUTION": "autograde"}
 
 
 class _Specs(KernelSpecManager):

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from dlcourse_utils.instructor.course import SHOWN_ONLY, grade_id, role
+from dlcourse_utils.instructor.depends import defined
 from dlcourse_utils.instructor.engine import helpers
 from dlcourse_utils.instructor.engine.notes import Remark, harmless
 from dlcourse_utils.instructor.engine.reading import Cell, Submission
@@ -21,6 +22,9 @@ from dlcourse_utils.instructor.engine.released import Released
 
 #: A cell with this tag is passed over by whatever executes notebooks for nbgrader.
 SKIP = "skip-execution"
+
+#: In the metadata of an answer's cell: the names that the released cell defines, which tests may use.
+DEFINES = "dlcourse_defines"
 
 _AT_THE_TOP = -1
 
@@ -45,6 +49,8 @@ def rebuild(released: Released, submission: Submission) -> tuple[NotebookNode, l
         cell.metadata.pop("tags", None)
         if cell.cell_type == "code":
             cell["outputs"], cell["execution_count"] = [], None
+        if kind == "solution":
+            cell.metadata[DEFINES] = sorted(defined(cell.source))
         if kind in ("solution", "written") and index in matches.cells:
             found = matches.cells[index].source
             cell["source"] = found if kind == "solution" or found == cell.source else harmless(found)

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dlcourse_utils.instructor.engine.judge.client import DESCRIPTOR
 from dlcourse_utils.instructor.engine.sandbox import Limits, NoWallError, Room, run_inside
 from dlcourse_utils.instructor.warm import WARM_IMPORTS
 
@@ -51,13 +52,14 @@ _KERNEL_IMPORTS = (
 
 @dataclass(frozen=True)
 class Order:
-    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do."""
+    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do; or a judge, which needs the environment."""
 
     arguments: list[str]
     connection: dict[str, Any]
     environment: dict[str, str]
     walled: bool
     limits: dict[str, int]
+    judge: bool = False
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -102,12 +104,17 @@ def _keep(connection: socket.socket) -> None:
     room: Room | None = None
     kernel = 0
     try:
-        order = Order(**json.loads(connection.makefile("rb").readline()))
+        order = Order(**json.loads(_first_line(connection)))
+        if order.judge:
+            _be_a_judge(order, connection)
+        here, there = socket.socketpair()  # for the judge, and for the kernel
         limits = Limits(**order.limits)
         room = Room(limits) if order.walled else None
         with tempfile.TemporaryDirectory(prefix="dlcourse-") if room is None else contextlib.nullcontext(WORK) as work:
-            kernel = run_inside(room, limits, lambda: _be_a_kernel(order, work))
-            _send(connection, {"root": (room.root if room else "") + work})
+            kernel = run_inside(room, limits, lambda: _be_a_kernel(order, work, there))
+            there.close()
+            with here, contextlib.suppress(OSError):
+                socket.send_fds(connection, [json.dumps({"root": (room.root if room else "") + work}).encode() + b"\n"], [here.fileno()])
             status = _until_the_end(kernel, connection)
             if status is not None:
                 kernel = 0
@@ -120,6 +127,22 @@ def _keep(connection: socket.socket) -> None:
         _clear(room, kernel)
     finally:
         os._exit(0)
+
+
+def _first_line(connection: socket.socket) -> bytes:
+    """The order, read byte by byte: what follows it may bring a socket along."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += connection.recv(1) or b"\n"
+    return line
+
+
+def _be_a_judge(order: Order, connection: socket.socket) -> None:
+    """In the forked process: run tests for whoever connected, until that ends. See ``judge.process``."""
+    from dlcourse_utils.instructor.engine.judge import process
+
+    _reseed(int(order.environment.get("DLCOURSE_SEED", "0")))
+    process.sit(connection, order.environment)
 
 
 def _until_the_end(kernel: int, connection: socket.socket) -> int | None:
@@ -154,9 +177,10 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _be_a_kernel(order: Order, work: str) -> None:
+def _be_a_kernel(order: Order, work: str, to_judge: socket.socket) -> None:
     """In the forked process, behind the wall: become an ordinary ipykernel in a folder of its own."""
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.dup2(to_judge.fileno(), DESCRIPTOR)
+    os.closerange(DESCRIPTOR + 1, os.sysconf("SC_OPEN_MAX"))
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(nothing, descriptor)
