@@ -36,7 +36,7 @@ def court(setup: str, answers: str) -> Iterator[tuple[Court, dict[str, Any]]]:
     judging = Court(Channel(here))
     before, place.answers = place.answers, judging
     try:
-        judging.fill(names, [name for name in _defined(answers)])
+        judging.fill(names, _defined(answers))
         yield judging, names
     finally:
         place.answers = before

@@ -62,7 +62,7 @@ class Number:
 }
 WRONG = {
     "lengths": "def lengths(x): return x.sum(1)",
-    "Layer": RIGHT["Layer"].replace(".relu()", "").replace("torch.zeros(m)", "torch.ones(m)"),
+    "Layer": RIGHT["Layer"].replace(".relu()", ".relu() + 1"),
     "Number": RIGHT["Number"].replace("self.value * k", "self.value + k"),
 }
 
@@ -123,7 +123,12 @@ expected = 1 / 0 if found or "<test>" in frames else None
 }
 
 _LENGTHS = {
-    "always equal": "class Yes(float):\n    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = lambda self, other: True\n    __hash__ = None\ndef lengths(x): return [Yes(0)] * len(x)",
+    "always equal": """
+class Yes(float):
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = lambda self, other: True
+    __hash__ = None
+def lengths(x): return [Yes(0)] * len(x)
+""",
     "an object with every answer": """
 class Yes:
     def __getattr__(self, name): return lambda *a, **k: Yes()
@@ -216,18 +221,22 @@ def lengths(x):
                     [True, [["numpy", 0, 9999, 0, 0.0]], ["", 0.0]], []], [])
     return x.sum(1)
 """,
-    "codecs patched": "import json, struct\njson.dumps = lambda *a, **k: '[\"answer\", 1, \"\", true]'\ndef lengths(x): return x.sum(1)",
+    "codecs patched": 'import json, struct\njson.dumps = lambda *a, **k: \'["answer", 1, "", true]\'\ndef lengths(x): return x.sum(1)',
     "the end of the process": "import os\ndef lengths(x): os._exit(0)",
     "a segmentation fault": "import os\ndef lengths(x): os.kill(os.getpid(), 11)",
     "the socket closed": "def lengths(x):\n    channel().close()\n    return x.sum(1)",
 }
 _LAYER = {
-    "parameters that are none": RIGHT["Layer"].replace("def forward", "def parameters(self, recurse=True): return iter([torch.zeros(8)])\n    def forward").replace(".relu()", ""),
+    "parameters that are none": RIGHT["Layer"]
+    .replace("def forward", "def parameters(self, recurse=True): return iter([torch.zeros(8)])\n    def forward")
+    .replace(".relu()", ".relu() + 1"),
     "a forward that is called with the parameters": RIGHT["Layer"].replace(
         "def forward(self, x): return (x @ self.weight.T + self.bias).relu()",
         "def forward(self, x):\n        with torch.no_grad(): self.weight.zero_(); self.bias.fill_(-1)\n        return torch.zeros(len(x), 2)",
     ),
-    "names that hide methods": WRONG["Layer"].replace("super().__init__()", "super().__init__(); self.__dict__.update(parameters=8, named_parameters=1, forward=2)"),
+    "names that hide methods": WRONG["Layer"].replace(
+        "super().__init__()", "super().__init__(); self.__dict__.update(parameters=8, named_parameters=1, forward=2)"
+    ),
     "a tensor subclass as weight": WRONG["Layer"].replace(
         "nn.Parameter(torch.randn(m, d))", "nn.Parameter(torch.randn(m, d).as_subclass(type('T', (torch.Tensor,), {'numel': lambda s: 6})))"
     ),
@@ -241,7 +250,10 @@ class Any:
     __sub__ = lambda self, other: 0.0
 Number.value = property(lambda self: Any(), lambda self, value: None)
 """,
-    "a value that is a number of its own kind": RIGHT["Number"].replace("self.value = value", "self.x = value").replace("self.value", "self.x").replace("other.value", "other.x")
+    "a value that is a number of its own kind": RIGHT["Number"]
+    .replace("self.value = value", "self.x = value")
+    .replace("self.value", "self.x")
+    .replace("other.value", "other.x")
     + "\nNumber.value = property(lambda self: self)\nNumber.__sub__ = lambda self, other: 0.0\nNumber.__abs__ = lambda self: 0.0\n",
 }
 
@@ -276,4 +288,4 @@ def test_in_one_interpreter_such_a_cheat_does_get_points(exercise, monkeypatch):
         monkeypatch.setattr(Exercise, name, getattr(Exercise, name))
     forged = "from dlcourse_utils.checks.exercise import Exercise\nExercise.close = Exercise.equal = Exercise.law = lambda *a, **k: None\n"
     score, _ = together(TESTS[exercise], forged + WRONG[exercise], SETUP)
-    assert score > together(TESTS[exercise], WRONG[exercise], SETUP)[0] or score > 0
+    assert score == {"lengths": 2, "Layer": 2, "Number": 1}[exercise]

@@ -40,7 +40,11 @@ def scores(judge: str, **answers: str):
 
 
 def test_both_ways_give_the_same_scores_and_messages():
-    answers = {"right": "def right(x): return scale * x", "wrong": "def wrong(x): return x.detach() + scale", "blank": "def blank(x): raise NotImplementedError"}
+    answers = {
+        "right": "def right(x): return scale * x",
+        "wrong": "def wrong(x): return x.detach() + scale",
+        "blank": "def blank(x): raise NotImplementedError",
+    }
     together, apart = (scores(judge, **answers) for judge in ("in-process", "separate"))
     assert apart[:2] == together[:2]
     assert apart[0] == [2.0, 0.0, 0.0]

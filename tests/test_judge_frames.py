@@ -119,6 +119,11 @@ def test_no_tree_breaks_the_reader(tree, buffers):
         pass
 
 
+def drain(channel: Channel) -> None:
+    while True:
+        channel.receive(1.0)
+
+
 @FAST
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_channel(data):
@@ -127,13 +132,10 @@ def test_no_bytes_break_the_channel(data):
         there.sendall(data)
         there.close()
         with pytest.raises((FrameError, Gone)):
-            while True:
-                Channel(here).receive(1.0)
+            drain(Channel(here))
 
 
-@pytest.mark.parametrize(
-    "sizes", [(MOST_HEADER + 1, 0, 0), (2, 2**60, 0), (2, 1, MOST_BYTES + 1), (2**63, 0, 0)], ids=["header", "count", "buffers", "huge"]
-)
+@pytest.mark.parametrize("sizes", [(MOST_HEADER + 1, 0, 0), (2, 2**60, 0), (2, 1, MOST_BYTES + 1), (2**63, 0, 0)], ids=["header", "count", "buffers", "huge"])
 def test_a_frame_too_large_is_refused_before_it_is_read(sizes):
     here, there = socket.socketpair()
     with here, there:

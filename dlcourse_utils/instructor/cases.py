@@ -21,7 +21,7 @@ from tqdm import tqdm
 from traitlets.config.loader import Config, PyFileConfigLoader
 
 from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture
-from dlcourse_utils.instructor.runner import Job, Outcome, Runner, Scope
+from dlcourse_utils.instructor.runner import Job, Judge, Outcome, Runner, Scope
 
 Kind = Literal["wrong", "right", "blank", "fair"]
 KINDS = get_args(Kind)
@@ -169,7 +169,7 @@ def _plain(text: str) -> str:
 
 
 def prove(
-    runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int = 0, thorough: bool = False, progress: bool = False
+    runner: Runner, lecture: Lecture, cases: Sequence[Case], *, seed: int = 0, thorough: bool = False, judging: Judge = "in-process", progress: bool = False
 ) -> tuple[Outcome, list[Verdict]]:
     """Try the reference solutions and every case.
 
@@ -179,6 +179,7 @@ def prove(
         cases: the answers.
         seed: the grading seed.
         thorough: run the later tests that a name leads to from the answer for every case, not only for the blank ones.
+        judging: where test cells run.
         progress: show a bar.
 
     Returns:
@@ -188,7 +189,7 @@ def prove(
         CourseError: the lecture's own cells fail, before any test.
     """
     scopes: list[Scope] = ["seen" if case.kind == "blank" or (thorough and case.kind != "fair") else "own" for case in cases]
-    jobs = [Job(seed=seed), *(Job({case.exercise: case.code}, seed, scope) for case, scope in zip(cases, scopes, strict=True))]
+    jobs = [Job(seed=seed, judge=judging), *(Job({case.exercise: case.code}, seed, scope, judge=judging) for case, scope in zip(cases, scopes, strict=True))]
     results = runner.results(lecture, jobs)
     outcomes = dict(tqdm(results, desc=lecture.name, total=len(jobs), unit="case", disable=None if progress else True))
     return outcomes[0], [judge(lecture, case, outcomes[number]) for number, case in enumerate(cases, start=1)]

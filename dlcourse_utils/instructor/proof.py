@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dlcourse_utils.instructor import cases, constants, proof_report, survivors
 from dlcourse_utils.instructor.cases import FORM, KINDS, Case, Verdict, blanks, parse, prove
@@ -18,7 +18,7 @@ from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
 from dlcourse_utils.instructor.fair import fair
 from dlcourse_utils.instructor.mutants import mutants, sample
-from dlcourse_utils.instructor.runner import Outcome, Runner
+from dlcourse_utils.instructor.runner import Judge, Outcome, Runner
 from dlcourse_utils.instructor.survivors import MutantVerdict, try_mutants
 
 
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="write the figures and what survived, to report.html and report.json in this folder")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the grading seed (default: 0)")
     parser.add_argument("--thorough", action="store_true", help="run the later tests for every case, not only for the blank answers")
+    parser.add_argument("--judge", choices=get_args(Judge), default="in-process", help="where test cells run (default: in the answers' process)")
     parser.add_argument("--workers", type=int, metavar="N", help="how many notebooks run at a time (default: one a core)")
 
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     with Runner(workers=args.workers) as runner:
         for lecture, named in plan:
             answers = [*named, *(case for case in fair(lecture, named) if args.exercise in (None, case.exercise))] if args.fair else named
-            reference, judged = prove(runner, lecture, answers, seed=args.seed, thorough=args.thorough, progress=True)
+            reference, judged = prove(runner, lecture, answers, seed=args.seed, thorough=args.thorough, judging=args.judge, progress=True)
             lost[lecture.name] = reference.lost()
             verdicts += judged
             if reference.lost() or reference.ended:

@@ -172,7 +172,8 @@ class Execute(PlainExecute):
                 if role(cells[i]) == "setup" and self._runs(cells[i]) and i not in self._judged_setup:
                     await judge.ask({"run": cells[i].source}, None, self.startup_timeout + 120)
                     self._judged_setup.add(i)
-            channel, self.km.provisioner.channel = self.km.provisioner.channel, None
+            kernel: Any = self.km.provisioner
+            channel, kernel.channel = kernel.channel, None
             self.kc.execute(SERVE, silent=True, store_history=False, allow_stdin=False)
             names = sorted({name for other in cells if role(other) == "solution" for name in other.metadata.get(DEFINES, ())})
             answer = await judge.ask({"judge": cell.source, "names": names}, channel, seconds)

@@ -51,7 +51,7 @@ def dtype_of(tensor: torch.Tensor) -> str:
 
 
 def dtypes(name: str) -> tuple[np.dtype[Any], torch.dtype]:
-    """numpy's and torch's dtype of that name (int16 for bfloat16, which numpy lacks).
+    """The dtypes of that name in numpy and torch (int16 for bfloat16, which numpy lacks).
 
     Raises:
         FrameError: there is none.

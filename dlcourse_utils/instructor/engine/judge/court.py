@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -91,13 +92,14 @@ class Court(Peer):
 
     # --- what Peer leaves open ---
 
-    def lose(self, error: Exception) -> None:
+    def lose(self, error: Exception) -> AnswersLost:
         super().lose(error)
         self.lost = self._why(self.lost)
+        return AnswersLost(self.lost)
 
     def patience(self) -> float | None:
         left = guard.time_left()
-        if guard.clock is not None and guard.clock[0] != guard.signal.ITIMER_REAL:
+        if guard.clock is not None and guard.clock[0] != signal.ITIMER_REAL:
             return _LONG
         return _PATIENCE if left is None else left[1] + _GRACE
 

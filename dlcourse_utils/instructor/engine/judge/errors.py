@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
-from typing import Any
+from typing import Any, cast
 
 from dlcourse_utils.checks.outcome import CheckFailed, OffLimits, TimeUp, Whereabouts, whereabouts
 
@@ -55,10 +55,10 @@ def _instance(base: str, name: str, text: str) -> BaseException:
         kind, name = (ValueError if issubclass(kind, UnicodeError) else Exception), name
     if not issubclass(kind, Exception | SystemExit | TimeUp):
         kind = Exception
-    return _named(kind, name if name.isidentifier() else "Error")(text)
+    return _named(cast("Any", kind), name if name.isidentifier() else "Error")(text)
 
 
 @functools.lru_cache(1000)
-def _named(kind: type[BaseException], name: str) -> type[BaseException]:
-    plain = kind.__name__ == name and kind is not KeyError  # which would quote its text once more
+def _named(kind: Any, name: str) -> type[BaseException]:
+    plain: bool = kind.__name__ == name and kind is not KeyError  # which would quote its text once more
     return kind if plain else type(name, (kind,), {"__str__": lambda self: str(self.args[0])})

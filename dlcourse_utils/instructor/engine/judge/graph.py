@@ -45,7 +45,7 @@ def join(node: Node, value: torch.Tensor, inputs: Sequence[torch.Tensor]) -> tor
     """A tensor with ``value``, computed from ``inputs`` on the other side; it requires a gradient in any case."""
     with torch.enable_grad():
         inputs = [*inputs] if any(tensor.requires_grad for tensor in inputs) else [*inputs, torch.zeros((), requires_grad=True)]
-        result: torch.Tensor = _Crossed.apply(node, value, *inputs)  # type: ignore[no-untyped-call]
+        result: torch.Tensor = _Crossed.apply(node, value, *inputs)
     return result
 
 
@@ -74,13 +74,13 @@ def sources(tensor: torch.Tensor) -> tuple[list[torch.Tensor], list[tuple[Node, 
     return leaves, nodes
 
 
-def product(result: torch.Tensor, inputs: Sequence[torch.Tensor | GradientEdge], gradient: torch.Tensor) -> list[torch.Tensor | None]:
-    """The vector-Jacobian products of ``result`` with ``gradient`` for each of ``inputs``, None where it does not depend on one.
+def product(result: torch.Tensor, inputs: Sequence[Any], gradient: torch.Tensor) -> list[torch.Tensor | None]:
+    """The vector-Jacobian products of ``result`` with ``gradient`` for each of ``inputs`` (tensors or edges of the graph), None where there is none.
 
     With gradients switched on, they can be differentiated again.
     """
     again = torch.is_grad_enabled()
-    return list(_grad(result, inputs, gradient, retain_graph=True, create_graph=again, allow_unused=True)) if inputs else []
+    return list(_grad(result, list(inputs), gradient, retain_graph=True, create_graph=again, allow_unused=True)) if inputs else []
 
 
 def is_transformed(value: Any) -> bool:
@@ -98,7 +98,7 @@ def call_transformed(call: Callable[..., Any], args: Sequence[Any]) -> Any:
             given[place] = tensor
         return call(*given)
 
-    return _Transformed.apply(plainly, *(args[place] for place in places))  # type: ignore[no-untyped-call]
+    return _Transformed.apply(plainly, *(args[place] for place in places))
 
 
 class _Transformed(torch.autograd.Function):
@@ -113,7 +113,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        found = _TransformedProduct.apply(ctx.call, len(ctx.saved_tensors), *ctx.saved_tensors, *gradients)  # type: ignore[no-untyped-call]
+        found = _TransformedProduct.apply(ctx.call, len(ctx.saved_tensors), *ctx.saved_tensors, *gradients)
         return (None, *found)
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import nn
 
 from dlcourse_utils.instructor.engine.judge.frames import FrameError
@@ -21,7 +20,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def library_name(module_class: type) -> str | None:
-    """"torch.nn.modules.linear.Linear" for torch's own classes of modules."""
+    """The dotted name of one of torch's own classes of modules; None for every other class."""
     name = f"{module_class.__module__}.{module_class.__qualname__}"
     return name if module_class.__module__.startswith("torch.nn.") and _from_library(name) is module_class else None
 
@@ -115,7 +114,11 @@ def away_class(name: str, base: str) -> type[nn.Module]:
     return away_from(library_class(base), name)
 
 
-@functools.lru_cache(1000)
 def away_from(base: type[nn.Module], name: str) -> type[nn.Module]:
     """The class of stand-ins for instances of ``base``."""
+    return _away_from(cast("Any", base), name)
+
+
+@functools.lru_cache(1000)
+def _away_from(base: Any, name: str) -> type[nn.Module]:
     return type(name, (Away, base), {"__module__": "__main__"})

@@ -58,7 +58,8 @@ def _states() -> dict[str, Any]:
 
 def _set(name: Any, data: memoryview, rest: list[Any]) -> None:
     if name == "torch":
-        return set_torch_state(torch.default_generator, data)
+        set_torch_state(torch.default_generator, data)
+        return
     words = np.frombuffer(data, np.uint32)
     match [name, *rest]:
         case ["numpy", int(position), int(has_gauss), float(gauss)] if len(words) == _WORDS and 0 <= position <= _WORDS:

@@ -48,9 +48,7 @@ class Apart:
         if role == "test":
             return self._judge(source)
         outputs: list[Json] = self._order({"run": source})
-        if role == "solution":
-            return outputs
-        return [*outputs, *self._run(source)] if not outputs else outputs
+        return outputs if outputs or role == "solution" else self._run(source)
 
     def _judge(self, source: str) -> list[Json]:
         self._order({"serve": True})

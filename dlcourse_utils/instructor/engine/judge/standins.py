@@ -20,14 +20,14 @@ Ask = Callable[..., Any]
 class Standin:
     """Something of the other side's."""
 
-    __slots__ = ("_away_ask", "_away_kind", "__weakref__")
+    __slots__ = ("__weakref__", "_away_ask", "_away_kind")
 
     def __init__(self, ask: Ask, kind: int = 0) -> None:
         object.__setattr__(self, "_away_ask", ask)
         object.__setattr__(self, "_away_kind", kind)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name.startswith("_away"):
+        if name.startswith(("__", "_away")):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
         return self._away_ask("get", self, name)
 

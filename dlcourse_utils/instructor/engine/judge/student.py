@@ -21,8 +21,8 @@ from dlcourse_utils.checks import guard
 from dlcourse_utils.instructor.engine.judge import modules, trusted
 from dlcourse_utils.instructor.engine.judge.client import DESCRIPTOR
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError, Gone
-from dlcourse_utils.instructor.engine.judge.values import Reader
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate
+from dlcourse_utils.instructor.engine.judge.values import Reader
 
 _MOST_PRINTED = 2_000
 
@@ -71,7 +71,7 @@ class Student(Peer):
                     if kind == "end":
                         return
                     self._serve(number, message, reader)
-                    message = buffers = reader = None
+                    del message, buffers, reader
         finally:
             bell.held -= 1
             self._scene.close()
@@ -102,8 +102,11 @@ class Student(Peer):
 
     def _build(self, tree: list[Any], reader: Reader) -> Any:
         if tree and tree[0] in ("F", "K", "M"):
-            return trusted.read(tree, reader, lambda number, kind: self.shared.learn(number, kind) and None)
+            return trusted.read(tree, reader, self._learn_class)
         return super()._build(tree, reader)
+
+    def _learn_class(self, number: int, kind: type) -> None:
+        self.shared.learn(number, kind)
 
     def module_class(self, name: str, base: str, exact: bool) -> type[torch.nn.Module]:
         return modules.library_class(base) if exact else super().module_class(name, base, exact)
@@ -128,8 +131,8 @@ class Student(Peer):
             case ["set", thing, str(name), value]:
                 setattr(thing, name, value)
                 return None
-            case ["op", name, *things]:
-                return iterate(name, *things)
+            case ["op", str(name), *others]:
+                return iterate(name, *others)
             case ["product", number, gradient]:
                 return self.product(number, gradient)
             case ["copy", thing]:
@@ -154,7 +157,9 @@ class Student(Peer):
 def _of_this_kernel() -> Student:
     from IPython.core.getipython import get_ipython
 
-    return Student(Channel(socket.socket(fileno=DESCRIPTOR)), get_ipython().user_ns)  # type: ignore[no-untyped-call]
+    shell = get_ipython()
+    assert shell is not None
+    return Student(Channel(socket.socket(fileno=DESCRIPTOR)), shell.user_ns)
 
 
 def serve_kernel() -> None:

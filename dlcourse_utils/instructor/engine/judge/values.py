@@ -84,8 +84,7 @@ class Writer:
         if isinstance(value, frozenset | set):
             return ["z" if isinstance(value, frozenset) else "s", *map(self.write, value)]
         if isinstance(value, int | float | str):
-            base = int if isinstance(value, int) else float if isinstance(value, float) else str
-            return self.write(base.__add__(value, base()))
+            return self.write(_as_base(value))
         if isinstance(value, complex):
             return ["c", value.real, value.imag]
         if isinstance(value, bytes | bytearray):
@@ -135,7 +134,7 @@ class Writer:
         key = [held.mine, held.number]
         if isinstance(thing, torch.Tensor):
             same = (before.shape, before.dtype, before.data) == (state.shape, state.dtype, state.data)
-            grad = None if before.grad == state.grad else [None if state.grad is None else self.data(thing.grad)]
+            grad = None if before.grad == state.grad else [None if state.grad is None or thing.grad is None else self.data(thing.grad)]
             return ["x", *key, None if same else self.data(thing), state.requires_grad, grad]
         if isinstance(thing, np.ndarray):
             layout, data = arrays.write(np.ascontiguousarray(thing))
@@ -309,15 +308,23 @@ def _fill(module: torch.nn.Module, name: Any, value: Any) -> None:
     elif name in module._buffers:
         module._buffers[name] = value
     elif type(name) is str and name.isidentifier() and not hasattr(type(module), name):
-        slots = module._parameters if isinstance(value, torch.nn.Parameter) else module._buffers
-        slots[name] = value
+        if isinstance(value, torch.nn.Parameter):
+            module._parameters[name] = value
+        else:
+            module._buffers[name] = value
+
+
+def _as_base(value: float | str) -> Any:
+    """An instance of a subclass as what it is underneath."""
+    if isinstance(value, int):
+        return int.__add__(value, 0)
+    return float.__pos__(value) if isinstance(value, float) else str.__add__(value, "")
 
 
 def _numpy(name: Any) -> np.dtype[Any]:
     if name == "bfloat16":
         raise FrameError("an unknown dtype")
     return arrays.dtypes(name)[0]
-
 
 
 __all__ = ["Reader", "Tree", "Writer", "set_torch_state"]
