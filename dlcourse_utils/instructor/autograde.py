@@ -299,6 +299,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler", default="", metavar="ADDRESS", help="run submissions on the Dask cluster with this scheduler, such as tcp://10.0.0.1:8786"
     )
     parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="'off' only where every submission is trusted (default: on)")
+    parser.add_argument("--judge", choices=["in-process", "separate"], help="where tests run (default: what the course's settings say)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -309,7 +310,7 @@ def run(args: argparse.Namespace) -> int:
     (lecture,) = course.lectures(root, [args.name])
     configured = str(load_config(root).CourseDirectory.db_url)
     gradebook = "" if configured.startswith("sqlite:") else configured
-    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log", sandbox=args.sandbox, gradebook=gradebook)
+    classroom = Classroom(root, log=root / "build" / "log" / f"autograde-{lecture.name}.log", sandbox=args.sandbox, gradebook=gradebook, judge=args.judge)
     handed_in = classroom.handed_in(lecture)
     students = args.student or handed_in
     for student in students:

@@ -54,18 +54,31 @@ class Classroom:
         sandbox: "on", "off", or "auto", which does without where there is none: for submissions of one's own.
         gradebook: the URL of its database; without it ``course/gradebook.db``, whatever the settings say.
         cell_seconds: how long a cell may run while it is graded; 0 for what the course's settings say.
+        judge: where tests run, "in-process" or "separate"; None for what the settings say.
 
     Raises:
         CourseError: there is no ``course/nbgrader_config.py``.
     """
 
-    def __init__(self, root: Path, *, log: Path, exchange: Path | None = None, sandbox: str = "auto", gradebook: str = "", cell_seconds: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        log: Path,
+        exchange: Path | None = None,
+        sandbox: str = "auto",
+        gradebook: str = "",
+        cell_seconds: int = 0,
+        judge: str | None = None,
+    ) -> None:
         self.root = root
         self.folder = root / "course"
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._config = load_config(root)
         self.sandbox = self._config.Execute.sandbox = sandbox
+        if judge is not None:
+            self._config.Execute.judge = judge
         if cell_seconds:
             self._config.Execute.timeout = cell_seconds
         self._config.Execute.results = str(self.folder / "autograded" / ".results")

@@ -55,7 +55,7 @@ class Costs:
     machine: str
 
 
-def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *, sandbox: bool) -> Costs:
+def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *, sandbox: bool, judge: str) -> Costs:
     """Grade a class by turns.
 
     Raises:
@@ -83,7 +83,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
         for number in range(_ROUNDS):
             turn = [student for student in students if student.startswith(f"r{number}")]
             chosen = [argument for student in turn for argument in ("--student", student)]
-            ours = ["-m", "dlcourse_utils.instructor.cli", "autograde", lecture.name, "--sandbox", wall, "--workers", str(workers)]
+            ours = ["-m", "dlcourse_utils.instructor.cli", "autograde", lecture.name, "--sandbox", wall, "--judge", judge, "--workers", str(workers)]
             commands = {
                 "plain": ["-m", "nbgrader", "autograde", lecture.name, "--student", f"r{number}-*"],
                 "engine": [*ours, "--course", str(rooms["engine"] / "course"), *chosen],
@@ -175,6 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submissions", type=int, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many the engine runs at a time (default: one a core)")
     parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="whether the engine's kernels are walled (default: on)")
+    parser.add_argument("--judge", choices=["in-process", "separate"], default="in-process", help="where the engine runs tests (default: in-process)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
 
 
@@ -191,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _grading(checkout: Path, args: argparse.Namespace) -> object:
     (lecture,) = course.lectures(checkout, [args.lecture])
-    costs = compare(checkout, lecture, args.submissions, args.workers, sandbox=args.sandbox == "on")
+    costs = compare(checkout, lecture, args.submissions, args.workers, sandbox=args.sandbox == "on", judge=args.judge)
     beyond = costs.engine_cpu_s - costs.floor_cpu_s
     print(f"{costs.submissions} submissions of {costs.lecture}, seconds each, on {costs.machine}")
     print(f"plain nbgrader   {costs.plain_s:6.2f} wall   {costs.plain_cpu_s:6.2f} CPU")
