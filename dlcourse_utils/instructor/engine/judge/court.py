@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.special
@@ -22,7 +22,7 @@ from dlcourse_utils.instructor.engine.judge import trusted as trusted_values
 from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate, library_functions
-from dlcourse_utils.instructor.engine.judge.standins import ITERATION, FunctionStandin
+from dlcourse_utils.instructor.engine.judge.standins import ITERATION, ClassStandin, FunctionStandin, ObjectStandin, Standin
 from dlcourse_utils.instructor.engine.judge.trusted import Trusted
 from dlcourse_utils.instructor.engine.judge.values import Tree, Writer
 
@@ -41,6 +41,8 @@ class Court(Peer):
         channel: to the student's process.
         why: asked for the reason in plain words when the student's process is lost; by default what the channel saw.
     """
+
+    standins: ClassVar[dict[str, type[Standin]]] = {"function": FunctionStandin, "class": ClassStandin, "object": ObjectStandin}
 
     def __init__(self, channel: Channel, why: Callable[[str], str] = str) -> None:
         super().__init__(channel)

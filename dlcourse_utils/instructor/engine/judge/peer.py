@@ -21,14 +21,15 @@ from dlcourse_utils.instructor.engine.judge import errors
 from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError, Gone
 from dlcourse_utils.instructor.engine.judge.randomness import Randomness
-from dlcourse_utils.instructor.engine.judge.references import STANDINS, References, standin_class
+from dlcourse_utils.instructor.engine.judge.references import References, standin_class
 from dlcourse_utils.instructor.engine.judge.standins import ClassStandin, MethodStandin, OperandStandin, Standin
 from dlcourse_utils.instructor.engine.judge.values import Reader, Writer
 
 #: How often questions may be asked within questions.
 _MOST_NESTED = 40
-_OPERANDS = STANDINS | {"object": OperandStandin}
-_METHODS = STANDINS | {"function": MethodStandin}
+_OPERANDS: dict[str, type[Standin]] = {"object": OperandStandin}
+_NOTHING_NEW: dict[str, type[Standin]] = {}
+_METHODS: dict[str, type[Standin]] = {"function": MethodStandin}
 
 
 class Peer(References):
@@ -75,8 +76,8 @@ class Peer(References):
 
     # --- asking ---
 
-    def ask(self, what: str, *things: Any, track: bool = True, kinds: Mapping[str, type[Standin]] = STANDINS) -> Any:
-        """Ask the other side, and wait for its answer; ``kinds`` says what stands in for a new function, class or object in it.
+    def ask(self, what: str, *things: Any, track: bool = True, kinds: Mapping[str, type[Standin]] = _NOTHING_NEW) -> Any:
+        """Ask the other side, and wait for its answer; ``kinds`` says what stands in for a new function, class or object in it, other than ever.
 
         Raises:
             AnswersLost: it has ended, is late, or makes no sense.
@@ -125,7 +126,7 @@ class Peer(References):
             return self._compute(*things)
         made = what == "call" and isinstance(things[0], ClassStandin | MethodStandin)
         named = what == "get" and isinstance(things[0], OperandStandin)
-        return self.ask(what, *things, kinds=_OPERANDS if made else _METHODS if named else STANDINS)
+        return self.ask(what, *things, kinds=_OPERANDS if made else _METHODS if named else _NOTHING_NEW)
 
     def _compute(self, name: str, *things: Any) -> Any:
         """An operand for what ``things`` will give: arithmetic waits for the next question and goes with it."""
@@ -148,14 +149,14 @@ class Peer(References):
         state = [torch.is_grad_enabled(), self._random.changes(writer), self.extras()]
         self._channel.send([kind, number, what, body, changes, [gone, dropped, nodes], state, computed], writer.buffers)
 
-    def _open(self, message: Any, buffers: list[memoryview], kinds: Mapping[str, type[Standin]] = STANDINS) -> tuple[str, int, Reader]:
+    def _open(self, message: Any, buffers: list[memoryview], kinds: Mapping[str, type[Standin]] = _NOTHING_NEW) -> tuple[str, int, Reader]:
         match message:
             case [str(kind), int(number), str(), _, list(changes), [list(gone), list(dropped), list(nodes)], [bool(), list(randomness), extras], list()]:
                 pass
             case _:
                 raise FrameError("no message")
         reader = Reader(self.shared, buffers, self._build)
-        reader.kinds = kinds
+        reader.kinds = {**self.standins, **kinds}
         for lost in gone:
             self.shared.forget_yours(_number(lost))
         for lost in dropped:

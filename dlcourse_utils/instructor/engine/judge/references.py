@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.autograd.graph import GradientEdge
@@ -14,13 +14,12 @@ from dlcourse_utils.instructor.engine.judge.shared import Shared, snapshot
 from dlcourse_utils.instructor.engine.judge.standins import ClassStandin, FunctionStandin, Standin
 from dlcourse_utils.instructor.engine.judge.values import Reader, Tree, Writer, set_torch_state
 
-#: What stands in for a function, a class or an object, where nothing else is asked for.
-STANDINS: dict[str, type[Standin]] = {"function": FunctionStandin, "class": ClassStandin, "object": FunctionStandin}
-
 
 class References:
     """Makes the trees of what is no plain data, and the twins of what they describe."""
 
+    #: What stands in for a function, a class or an object of the other side's.
+    standins: ClassVar[dict[str, type[Standin]]] = {"function": FunctionStandin, "class": ClassStandin, "object": FunctionStandin}
     #: Whether leaves that a result was computed from cross with it, even if they have not before.
     shows_leaves = False
 

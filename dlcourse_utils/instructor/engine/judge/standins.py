@@ -1,7 +1,7 @@
 """Stand-ins: what a test sees of a function, a class or an object that lives in the student's process, and the other way round.
 
-They say nothing about themselves that was not asked for by name. None of them compares, counts as a number or a truth value, or turns into an
-array: an object must not be asked whether it is right. Only *operands* do arithmetic, and they are what a class of the student's own makes when the
+They say nothing about themselves that was not asked for by name. No object of the student's compares, counts as a number or a truth value, or turns
+into an array: an object must not be asked whether it is right. Only *operands* do arithmetic, and they are what a class of the student's own makes when the
 test calls it, what their methods return, and what comes of their arithmetic; no expected value is ever one of the two sides. What comes of
 arithmetic is an operand, whatever it really is: no number that a test could compare. So it need not be waited for, and is sent with the next question.
 """
@@ -35,7 +35,7 @@ class Standin:
         self._away_ask("set", self, name, value)
 
     def __bool__(self) -> bool:
-        raise TypeError(f"a {type(self).__name__} is neither true nor false here")
+        return True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self._away_ask("copy", self)
@@ -80,7 +80,16 @@ class MethodStandin(FunctionStandin):
     __slots__ = ()
 
 
-class OperandStandin(FunctionStandin):
+class ObjectStandin(FunctionStandin):
+    """An object of the student's, as the judge sees it."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"a {type(self).__name__} is neither true nor false here")
+
+
+class OperandStandin(ObjectStandin):
     """An object that does arithmetic."""
 
     __slots__ = ()
