@@ -19,11 +19,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlcourse_utils.instructor.engine.judge import modules
 from dlcourse_utils.instructor.engine.judge.standins import Standin
 from dlcourse_utils.instructor.engine.judge.values import Reader, Tree, Writer
 
-_CONSTANTS = (np.ndarray, np.generic, torch.Tensor, torch.dtype, torch.device, bytes, complex, slice, range, frozenset)
+_CONSTANTS = (
+    bool,
+    int,
+    float,
+    str,
+    type(None),
+    np.ndarray,
+    np.generic,
+    torch.Tensor,
+    torch.dtype,
+    torch.device,
+    bytes,
+    complex,
+    slice,
+    range,
+    frozenset,
+    Standin,
+)
 _NOT_OF_THE_BODY = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__static_attributes__", "__firstlineno__")
 _LIBRARIES = ("torch", "numpy", "scipy", "math", "itertools", "functools", "operator", "collections", "builtins")
 
@@ -70,7 +86,7 @@ class _Carrier:
         Raises:
             _Impure: it must stay one thing, and so where it is.
         """
-        if modules.plain(value) or isinstance(value, (*_CONSTANTS, Standin)):
+        if _is_constant(value):
             return self._writer.write(value)
         if isinstance(value, ModuleType):
             if not _is_library(value):
@@ -114,6 +130,11 @@ class _Carrier:
         body = {name: value for name, value in vars(kind).items() if name not in _NOT_OF_THE_BODY}
         bases = [self.write(base) for base in kind.__bases__ if base is not object]
         return ["K", self._numbered(kind), kind.__name__, bases, [[name, self.write(value)] for name, value in body.items()]]
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether a copy of a value is as good as the value."""
+    return all(map(_is_constant, value)) if type(value) is tuple else isinstance(value, _CONSTANTS)
 
 
 def _names(code: CodeType) -> set[str]:

@@ -1,0 +1,333 @@
+"""What lectures need works across: the same test gives the same score and the same words in one interpreter and in two."""
+
+from __future__ import annotations
+
+import pytest
+from judged import apart, together
+
+HEAD = 'check = checks.exercise("f", points=1)\n'
+TAIL = "\nscore = check.report()"
+
+
+def block(body: str, use: str = "", options: str = "") -> str:
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    return f'{HEAD}{use}\nwith check("it works", points=1{options}):\n{lines}{TAIL}'
+
+
+KINDS = "[1, 2.5, True, None, 'é', 2 ** 70, 1j, np.float32(0.5), np.int64(3), float('nan'), -0.0, (1, [2]), {'a': {3: 4}}, {1, 2}, b'x', slice(1, 2), torch.float16]"
+
+CASES = {
+    "an array that is not contiguous": (
+        "def f(x): return x.flags.c_contiguous, x.strides",
+        block("check.equal(f(np.arange(6.0).reshape(2, 3).T), (False, (8, 24)))"),
+    ),
+    "an argument changed in place": (
+        """
+def f(x):
+    x += 1
+    return x
+""",
+        block("""
+x = np.zeros(3)
+with check.no_side_effects(x):
+    f(x)
+"""),
+    ),
+    "a list of arrays that an object keeps and changes": (
+        """
+class f:
+    def __init__(self, p): self.p = p
+    def step(self):
+        for x in self.p: x -= 1
+""",
+        block("""
+p = [torch.ones(2), np.ones(2)]
+o = f(p)
+o.step()
+o.step()
+check.close(p, [[-1.0, -1.0], [-1.0, -1.0]])
+"""),
+    ),
+    "an error with its place": (
+        """
+def f(x):
+    y = x + 1
+    return y[7]
+""",
+        block("f(np.ones(2))"),
+    ),
+    "an error that is asked for": ("def f(x): raise ValueError('no')", block("check.raises(ValueError, lambda: f(1))")),
+    "a key error": ("def f(x): return {}[x]", block("f('a')")),
+    "an answer that is not written": ("def f(x): raise NotImplementedError", block("f(1)")),
+    "an answer that is not there": ("def g(x): pass", block("f(1)")),
+    "a loop": (
+        """
+def f(x):
+    while True: pass
+""",
+        block("f(1)", options=", seconds=0.3"),
+    ),
+    "a loop that swallows the alarm": (
+        """
+def f(x):
+    while True:
+        try:
+            while True: pass
+        except Exception: pass
+""",
+        block("f(1)", options=", seconds=0.3"),
+    ),
+    "exit": (
+        """
+def f(x): exit()
+import sys
+exit = sys.exit
+""",
+        block("f(1)"),
+    ),
+    "printed text": ("def f(x): print('hello', x)", block("f(3)")),
+    "a closed door": ("def f(x): return torch.softmax(x, 0)", block("f(torch.ones(2))", options=', off_limits=("torch.softmax",)')),
+    "the global generators": (
+        "def f(x): return np.random.rand()",
+        block("""
+with check.no_side_effects():
+    f(1)
+"""),
+    ),
+    "a seed set by the test": (
+        "def f(): return torch.rand(2)",
+        block("""
+torch.manual_seed(3)
+a = f()
+torch.manual_seed(3)
+check.close(a, torch.rand(2))
+"""),
+    ),
+    "a generator": (
+        "def f(gen): return torch.rand(2, generator=gen)",
+        block("""
+gen, same = (torch.Generator().manual_seed(5) for _ in range(2))
+check.close([f(gen), f(gen)], [torch.rand(2, generator=same) for _ in range(2)])
+"""),
+    ),
+    "a function of the test's": (
+        "def f(g, x): return [g(x + i) for i in range(3)]",
+        block("""
+seen = []
+check.equal(f(lambda x: seen.append(x) or x * 2, 1), [2, 4, 6])
+check.equal(seen, [1, 2, 3])
+"""),
+    ),
+    "an error of the test's function": (
+        """
+def f(g):
+    return g()
+""",
+        block("""
+def g():
+    check.law(False, 'given the wrong thing')
+f(g)
+"""),
+    ),
+    "a function or a default": (
+        """
+def f(g=None):
+    g = g or (lambda: 1)
+    return g()
+""",
+        block("check.equal([f(), f(lambda: 2)], [1, 2])"),
+    ),
+    "gradients": (
+        "def f(x, w): return (x @ w).tanh().sum()",
+        block("""
+x, w = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
+f(x, w * 2).backward()
+(x @ (w * 2)).tanh().sum()
+want = torch.autograd.grad((x @ (w * 2)).tanh().sum(), (x, w))
+check.close([x.grad, w.grad], list(want))
+"""),
+    ),
+    "second derivatives": (
+        "def f(x): return (x ** 3).sum()",
+        block("""
+x = torch.tensor([1.0, 2.0], requires_grad=True)
+(g,) = torch.autograd.grad(f(x), x, create_graph=True)
+check.close(torch.autograd.grad(g.sum(), x)[0], [6.0, 12.0])
+"""),
+    ),
+    "a gradient through the test's function": (
+        """
+def f(g, x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(g(x).sum(), x)[0]
+""",
+        block("""
+w = torch.tensor([2.0, 3.0], requires_grad=True)
+check.close(f(lambda x: x * w * x, torch.ones(2)), [4.0, 6.0])
+"""),
+    ),
+    "a gradient by a weight that only the test has": (
+        "def f(g, x): return (g(x) - 1).square().mean()",
+        block("""
+w = torch.tensor(3.0, requires_grad=True)
+check.close(torch.autograd.grad(f(lambda x: x * w, torch.ones(4)), w)[0], 4.0)
+"""),
+    ),
+    "without gradients": (
+        "def f(x, w=torch.ones(2, requires_grad=True)): return x * w",
+        block("""
+with torch.no_grad():
+    check.law(not f(torch.ones(2)).requires_grad, 'none')
+"""),
+    ),
+    "torch.func": (
+        "def f(g, x): return torch.func.grad(lambda v: g(v).sum())(x)",
+        block("""
+check.close(f(torch.sin, torch.zeros(2)), [1.0, 1.0])
+check.close(f(lambda v: v ** 2, torch.ones(2)), [2.0, 2.0])
+"""),
+    ),
+    "a module": (
+        """
+class f(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.fc = nn.Linear(d, 2)
+        self.drop, self.width = nn.Dropout(0.9), d
+    def forward(self, x): return self.drop(self.fc(x))
+""",
+        block("""
+m = f(3).double().eval()
+check.equal(sorted(m.state_dict()), ['fc.bias', 'fc.weight'])
+check.equal(m.width, 3)
+m.load_state_dict({'fc.weight': torch.ones(2, 3), 'fc.bias': torch.zeros(2)})
+x = torch.ones(1, 3, dtype=torch.float64)
+check.close(m(x), [[3.0, 3.0]])
+check.law(isinstance(m, nn.Module) and isinstance(m.fc, nn.Linear) and m.fc.in_features == 3, 'kinds')
+opt = torch.optim.SGD(m.parameters(), lr=1.0)
+m(x).sum().backward()
+opt.step()
+check.close(m(x), [[-1.0, -1.0]])
+check.law((m.train()(torch.ones(200, 3, dtype=torch.float64)) == 0).any(), 'dropout')
+"""),
+    ),
+    "a buffer that is replaced": (
+        """
+class f(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('n', torch.zeros(()))
+    def forward(self, x):
+        self.n = self.n + 1
+        return x
+""",
+        block("""
+m = f()
+m(torch.ones(1)), m(torch.ones(1))
+check.close(m.n, 2.0)
+m.n.zero_()
+m(torch.ones(1))
+check.close(m.n, 1.0)
+"""),
+    ),
+    "the test's module and optimizer": (
+        """
+def f(net, opt, x):
+    opt.zero_grad()
+    loss = net(x).square().sum()
+    loss.backward()
+    opt.step()
+    return loss.item()
+""",
+        block("""
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([2.0]))
+    def forward(self, x): return self.w * x
+for net in (Own(), nn.Sequential(nn.Linear(1, 1))):
+    with torch.no_grad():
+        for p in net.parameters(): p.fill_(2.0)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    check.close(f(net, opt, torch.ones(1)), 4.0 if isinstance(net, Own) else 16.0)
+    check.close(next(net.parameters()), torch.tensor([1.6]) if isinstance(net, Own) else torch.tensor([[1.2]]))
+"""),
+    ),
+    "arithmetic on objects": (
+        """
+class f:
+    def __init__(self, v): self.v = v
+    def __add__(self, o): return f(self.v + getattr(o, 'v', o))
+    __radd__ = __add__
+    def __neg__(self): return f(-self.v)
+""",
+        block("check.equal((-(1 + f(2) + f(3) + 4)).v, -10)"),
+    ),
+    "arithmetic that is not there": (
+        """
+class f:
+    def __init__(self, v): self.v = v
+""",
+        block("(f(2) + 1).v"),
+    ),
+    "a generator function": (
+        """
+def f(n):
+    yield from range(n)
+""",
+        block("check.equal(list(f(3)), [0, 1, 2])"),
+    ),
+    "a trusted function": (
+        """
+def g(x): return x + 100
+def f(x): return g(x)
+""",
+        block("check.close(f(np.ones(2)), [2.0, 2.0])", use="check.use(g=lambda x: np.multiply(x, 2))"),
+    ),
+    "a trusted class": (
+        """
+def f(d): return nn.Sequential(nn.Linear(d, d), Block(d))
+Block = None
+""",
+        block(
+            """
+m = f(2)
+check.law(isinstance(m[1], Trusted), 'a block')
+check.shape(m(torch.ones(3, 2)), (3, 2))
+""",
+            use="""
+class Trusted(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.fc = nn.Linear(d, d)
+    def forward(self, x): return self.fc(x).relu()
+check.use(Block=Trusted)
+""",
+        ),
+    ),
+    "a trusted function that remembers": (
+        """
+def g(x): return x
+def f(x): return g(x) + g(x)
+""",
+        block(
+            """
+check.equal(f(3), 6)
+check.equal(calls, [3, 3])
+""",
+            use="""
+calls = []
+check.use(g=lambda x: calls.append(x) or x)
+""",
+        ),
+    ),
+    "numbers of every kind": (
+        f"def f(): return {KINDS}",
+        block(f"check.law(repr(f()) == repr({KINDS}), repr(f()))"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "test"), CASES.values(), ids=CASES)
+def test_score_and_words_are_the_same(answer, test):
+    assert apart(test, answer) == together(test, answer)
