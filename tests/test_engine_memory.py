@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import time
 
 import miniclass
@@ -131,7 +132,8 @@ def test_dry_run_tells_what_would_change_and_writes_nothing(half_hall):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_gradebook_of_a_grader_that_was_killed_again_and_again_is_that_of_one_that_was_not(half_hall):
+def test_gradebook_of_a_grader_that_was_killed_again_and_again_is_that_of_one_that_was_not(half_hall, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a killed grader leaves its folder
     classroom, lecture, before, unbroken = half_hall
     chance = random.Random(5)
     students = classroom.handed_in(lecture)
