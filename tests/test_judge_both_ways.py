@@ -14,7 +14,8 @@ def block(body: str, use: str = "", options: str = "") -> str:
     return f'{HEAD}{use}\nwith check("it works", points=1{options}):\n{lines}{TAIL}'
 
 
-KINDS = "[1, 2.5, True, None, 'é', 2 ** 70, 1j, np.float32(0.5), np.int64(3), float('nan'), -0.0, (1, [2]), {'a': {3: 4}}, {1, 2}, b'x', slice(1, 2), torch.float16]"
+NUMBERS = "1, 2.5, True, None, 2 ** 70, 1j, np.float32(0.5), np.int64(3), float('nan'), -0.0"
+KINDS = f"[{NUMBERS}, 'é', (1, [2]), {{'a': {{3: 4}}}}, {{1, 2}}, b'x', slice(1, 2), torch.float16]"
 
 CASES = {
     "an array that is not contiguous": (
