@@ -419,6 +419,12 @@ class TestInsideIPython:
         data, _ = shell.display_formatter.format(check.report())
         assert data == {"text/plain": "3.0", "text/html": ""}
 
+    @pytest.mark.parametrize("use", ["a, b = answer(1)", "answer(1) + 1"])
+    def test_a_result_that_is_none_is_said_to_be(self, run: Callable[[str], str], use: str) -> None:
+        run("def answer(x):\n    x + 1")
+        text = run(f"check = checks.exercise('answer', points=1)\nwith check('runs', points=1):\n    {use}\ncheck.report();")
+        assert "A function that ends without `return` gives None." in text
+
     def test_a_name_error_in_the_answer_is_the_answers(self, run: Callable[[str], str]) -> None:
         run("def answer(x):\n    return nmupy.exp(x)")
         assert "`nmupy` is not defined" in run("check = checks.exercise('answer', points=1)\nwith check('runs', points=1):\n    answer(1)\ncheck.report();")

@@ -70,7 +70,7 @@ def explain(error: BaseException, test_file: str) -> tuple[Status, str]:
     text = f"{type(error).__name__}: {_first_line(error)}"
     if where.place:
         text += f"\n{where.place}"
-    if "'NoneType'" in text:
+    if "NoneType" in text:
         text += "\nSomething is None. A function that ends without `return` gives None."
     return "wrong", text
 
