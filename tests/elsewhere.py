@@ -19,8 +19,8 @@ from dlcourse_utils import device
 
 PLACE = torch.device("cuda")
 
-#: Where the later arguments may lie on the CPU: an index is brought along, and copies and new data are what changes a place.
-_FREE = {"__getitem__", "__setitem__", "copy_", "__set__", "_has_compatible_shallow_copy_type"}
+#: Where the later arguments may lie elsewhere: an index is brought along, copies and new data are what changes a place, of others only the shape counts.
+_FREE = {"__getitem__", "__setitem__", "copy_", "__set__", "_has_compatible_shallow_copy_type", "view_as", "reshape_as", "expand_as"}
 _TO_NUMPY = {"numpy", "__array__"}
 
 
@@ -95,7 +95,7 @@ class Elsewhere(TorchFunctionMode):
         if generator is not None and (generator.device == PLACE) != away:
             raise RuntimeError(f"{func.__name__}: the generator is on another device than what it is to fill")
         result = func(*args, **{key: _on_cpu(value) for key, value in kwargs.items()})
-        return self._put(result.clone()) if away else result
+        return self._put(result.detach().clone().requires_grad_(result.requires_grad)) if away else result
 
 
 def _is_place(value: Any) -> bool:

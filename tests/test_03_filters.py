@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import elsewhere
 import numpy as np
 import pytest
 import torch
@@ -72,6 +73,12 @@ def test_larger_images_are_moved_too(names: dict[str, Any], monkeypatch: pytest.
     found = names["shift_experiment"](0, "larger", epochs=1)
     assert len(found) == 6
     assert all(0 <= share <= 1 for shares in found.values() for share in shares)
+
+
+def test_the_networks_are_trained_on_any_device(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with elsewhere.pretend(monkeypatch):
+        found = names["shift_experiment"](0, limit=64, epochs=1)
+    assert len(found) == 6
 
 
 # --- the reference answers are the field's own operations ---

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from typing import Any
 
+import elsewhere
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ import torchvision
 from seeds import fresh_seeds
 from torch import nn
 
-from dlcourse_utils import data
+from dlcourse_utils import data, device, training
 from dlcourse_utils.instructor import course, runner
 
 #: Errata of the inventory that this lecture has to treat.
@@ -99,6 +101,15 @@ def test_gradients_explode_in_the_plain_network_only_as_the_last_section_says(na
     assert without[True].min() > 10
 
 
+@pytest.mark.parametrize("experiment", ["degradation", "depth", "bn_only", "probe"])
+def test_the_experiments_run_on_any_device(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch, experiment: str) -> None:
+    monkeypatch.setattr(training, "progress", lambda rounds, desc: itertools.islice(rounds, 2))
+    with elsewhere.pretend(monkeypatch):
+        monkeypatch.setitem(names, "where", device.pick())
+        split = data.Split(*(part[:64] for part in names["digits"])).torch(device.pick())
+        assert names[f"{experiment}_experiment"](0, split)
+
+
 # --- equal to the field's own code ---
 
 
@@ -106,9 +117,9 @@ def test_gradients_explode_in_the_plain_network_only_as_the_last_section_says(na
 def test_batch_norm_is_that_of_torch_over_training_and_evaluation(names: dict[str, Any], dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(1)
     own, field = names["BatchNorm2d"](4, eps=1e-3, momentum=0.2).to(dtype), nn.BatchNorm2d(4, eps=1e-3, momentum=0.2).to(dtype)
-    for training in (True, True, True, False):
-        own.train(training)
-        field.train(training)
+    for learning in (True, True, True, False):
+        own.train(learning)
+        field.train(learning)
         x = 3 + 2 * torch.randn(5, 4, 3, 6, generator=generator, dtype=dtype)
         torch.testing.assert_close(own(x), field(x))
         torch.testing.assert_close(own.running_mean, field.running_mean)
@@ -138,9 +149,9 @@ def test_a_block_is_that_of_torchvision_on_the_same_weights(names: dict[str, Any
     renamed = {name.replace("shortcut", "downsample"): value for name, value in own.state_dict().items()}
     counters = {name: value for name, value in field.state_dict().items() if name.endswith("num_batches_tracked")}
     field.load_state_dict(renamed | counters)
-    for training in (True, False):
-        own.train(training)
-        field.train(training)
+    for learning in (True, False):
+        own.train(learning)
+        field.train(learning)
         x = torch.randn(2, cin, 7, 6, generator=generator, dtype=torch.float64)
         torch.testing.assert_close(own(x), field(x))
 

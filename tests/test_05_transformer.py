@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import elsewhere
 import numpy as np
 import pytest
 import torch
@@ -142,6 +143,12 @@ def test_all_models_take_larger_images(names: dict[str, Any], monkeypatch: pytes
     found = names["data_experiment"](0, "larger", p=p, steps=16)
     assert len(found) == 6
     assert all(0 <= share <= 1 for share in found.values())
+
+
+def test_all_models_are_trained_on_any_device(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with elsewhere.pretend(monkeypatch):
+        accuracy = names["data_experiment"](0, steps=16)
+    assert len(accuracy) == 6
 
 
 # --- facts that the text states ---

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import elsewhere
 import networkx as nx
 import numpy as np
 import pytest
@@ -201,6 +202,13 @@ def test_deep_gcns_fail_where_a_linear_model_still_finds_the_classes(names: dict
     assert accuracy["GCN"][16] <= 0.4
     assert accuracy["rounds, then linear"][16] >= 0.6
     assert accuracy["APPNP"][32] >= 0.8
+
+
+def test_the_networks_are_trained_on_any_device(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with elsewhere.pretend(monkeypatch):
+        assert set(names["limits_experiment"](0, pairs=2, epochs=1)) == {"degree", "cycle", "triangle"}
+        assert len(names["karate_experiment"](0, runs=1)["graph"]) == 1
+        assert names["smoothing_experiment"](0, size=10, epochs=1)
 
 
 # --- facts ---
