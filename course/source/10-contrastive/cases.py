@@ -369,7 +369,7 @@ def two_views(x, gen):
 
 
 # %% wrong | two_views | square images only
-# hint: expected shape (3, 1, 9, 14)
+# hint: expected shape (12, 1, 9, 14)
 def two_views(x, gen):
     def view():
         shift = (2 * torch.rand(len(x), 2, 1, generator=gen) - 1) * 0.3
