@@ -171,6 +171,20 @@ def heatmap(
     ax.grid(visible=False)
 
 
+def sheet(ax: Axes, pictures: ArrayLike, *, columns: int = 10, cmap: str | None = "gray_r") -> None:
+    """Small pictures (n, H, W) with values from 0 to 1, row by row, with a white line between them; ``cmap`` None is the style's."""
+    given = np.asarray(pictures, dtype=float)
+    n, height, width = given.shape
+    rows = -(-n // columns)
+    framed = np.full((rows * columns, height + 1, width + 1), np.nan)
+    framed[:n, :-1, :-1] = given
+    whole = framed.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2).reshape(rows * (height + 1), -1)
+    ax.imshow(whole[:-1, :-1], cmap=cmap, vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
+
+
 def decision_regions(
     ax: Axes,
     predict: Callable[[NDArray[np.float64]], ArrayLike],

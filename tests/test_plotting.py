@@ -187,3 +187,14 @@ def test_network_diagram_abridges_a_wide_layer():
     plotting.network_diagram(ax, [64, 10], at_most=5)
     assert len(ax.lines) == 4 * 4
     assert [text.get_text() for text in ax.texts] == ["⋮", "64", "⋮", "10"]
+
+
+def test_a_sheet_shows_pictures_row_by_row_and_leaves_the_rest_white():
+    _, ax = plotting.subplots()
+    plotting.sheet(ax, np.arange(1, 6)[:, None, None] / 10 * np.ones((5, 2, 3)), columns=4)
+    picture = np.asarray(ax.images[0].get_array().filled(np.nan))
+    assert picture.shape == (5, 15)
+    assert picture[0, [0, 4, 8, 12]].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert picture[3, 0] == 0.5
+    assert np.isnan(picture[2]).all()
+    assert np.isnan(picture[3:, 3:]).all()

@@ -1738,12 +1738,8 @@ def grid(rows: dict[str, Tensor], columns: int, height: float) -> matplotlib.fig
     lines = [(name if i == 0 else "", images[i : i + columns]) for name, images in rows.items() for i in range(0, len(images), columns)]
     fig, axes = plotting.subplots(1, len(lines), width=9, height=height)
     for ax, (name, images) in zip(np.atleast_1d(axes), lines, strict=True):
-        strip = F.pad(images.detach().cpu().reshape(-1, 8, 8).clamp(0, 1), (0, 1), value=math.nan)  # a white line between two images
-        ax.imshow(torch.cat(list(strip), dim=1)[:, :-1], vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[])
+        plotting.sheet(ax, images.detach().cpu().reshape(-1, 8, 8), columns=columns, cmap=None)
         ax.set_ylabel(name, rotation=0, ha="right", va="center")
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(False)
     return fig
 
 

@@ -47,7 +47,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchmetrics.image.fid  # noqa: F401  # takes seconds: better here than inside a check with a time limit
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import integrate, special, stats
 from scipy.spatial import distance
@@ -1942,17 +1941,6 @@ def cgan_quality(seed: int) -> metrics.Quality:
     return metrics.quality(images, real=digits.x_train, labels=labels)
 
 
-def show_images(ax: Axes, images: Tensor, title: str, rows: int = 4, columns: int = 10) -> None:
-    """The first images (n, 64) as a grid, row by row."""
-    framed = F.pad(images[: rows * columns].reshape(rows, columns, 8, 8), (1, 1, 1, 1))
-    sheet = framed.permute(0, 2, 1, 3).reshape(rows * 10, columns * 10)
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
-    ax.set_xticks(np.arange(1, columns) * 10 - 0.5, [])
-    ax.set_yticks(np.arange(1, rows) * 10 - 0.5, [])
-    ax.tick_params(length=0)
-    ax.set_title(title)
-
-
 # %% nbgrader={"grade": false, "grade_id": "experiment-digits-run", "locked": true, "schema_version": 3, "solution": false, "task": false} tags=["nbval-ignore-output"]
 with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"):
     made = {name: draw_images(train_gan(0, gamma))[0] for name, gamma in (("GAN without R1", 0.0), ("GAN with R1", 1.0))}
@@ -1965,7 +1953,8 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty", "frechet"
 
     fig, axes = plotting.subplots(3, 2, width=11, height=5.6)
     for ax, (name, images) in zip(axes[0], {"real": digits.x_train, **made}.items(), strict=True):
-        show_images(ax, images, name, rows=7)
+        plotting.sheet(ax, images[:70].reshape(-1, 8, 8))
+        ax.set_title(name)
     for ax, (name, share) in zip(axes[1], {"real": torch.bincount(digits.y_train, minlength=10) / len(digits.y_train), **shares}.items(), strict=True):
         ax.bar(range(10), share, color=plotting.COLOURS[0])
         ax.axhline(0.1, color="black", linestyle="--", linewidth=1)
@@ -2036,13 +2025,10 @@ with checks.uses("d_loss", "g_loss", "d_step", "g_step", "r1_penalty"):
     metrics.show({"conditional GAN, R1": judged} | rows)
 
     fig, (left, right) = plotting.subplots(2, width=11, height=3.6)
-    show_images(left, asked, "Asked for 0 to 9, four times", rows=4)
-    show_images(
-        right,
-        torch.cat([walk(conditional, digit) for digit in (0, 3, 4, 7)]),
-        "Along a principal direction of the last hidden layer",
-        columns=9,
-    )
+    plotting.sheet(left, asked[:40].reshape(-1, 8, 8))
+    left.set_title("Asked for 0 to 9, four times")
+    plotting.sheet(right, torch.cat([walk(conditional, digit) for digit in (0, 3, 4, 7)]).reshape(-1, 8, 8), columns=9)
+    right.set_title("Along a principal direction of the last hidden layer")
     plotting.show(
         fig,
         alt=f"Left: four rows of the digits 0 to 9 as asked for; the classifier sees the right digit in {judged.accuracy:.3f} of 450. "

@@ -1769,12 +1769,6 @@ def digits_experiment(seed: int) -> tuple[dict[str, metrics.Quality], dict[str, 
 
 
 # %% nbgrader={"grade": false, "grade_id": "experiment-digits-result", "locked": true, "schema_version": 3, "solution": false, "task": false} tags=["nbval-ignore-output"]
-def sheet(images: Tensor, columns: int = 10) -> np.ndarray:
-    """8 x 8 images side by side with a pixel of white between them; (N, 64) -> one picture."""
-    padded = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return padded.permute(0, 2, 1, 3).reshape(-1, columns * 10).numpy()
-
-
 with checks.uses("schedule", "q_sample", "ddpm_loss", "posterior", "p_sample_loop", "ddim_step", "cfg", "guided", "train_ddpm"):
     found, images = digits_experiment(seed=0)
     shown = [
@@ -1788,9 +1782,8 @@ with checks.uses("schedule", "q_sample", "ddpm_loss", "posterior", "p_sample_loo
     by_class = torch.stack([(digits.y_test == digit).nonzero()[:4, 0] for digit in range(10)], dim=1).flatten()  # four rows, a column a class
     fig, axes = plotting.subplots(3, 2, width=11, height=4.4)
     for ax, name in zip(axes.flat, shown, strict=True):
-        ax.imshow(sheet(images[name][by_class if name == "real test images" else slice(40)]), cmap="gray_r", vmin=0, vmax=1)
+        plotting.sheet(ax, images[name][by_class if name == "real test images" else slice(40)].reshape(-1, 8, 8))
         ax.set_title(f"{name}\nFréchet {found[name].frechet:.3g}, as asked {found[name].accuracy:.3f}", fontsize=10)
-        ax.set_axis_off()
     plotting.show(
         fig,
         alt="Six sheets of forty digits, a column a class. "
@@ -1907,11 +1900,10 @@ with checks.uses("schedule", "q_sample", "ddpm_loss", "posterior", "p_sample_loo
     rows = []
     for who in ("exact minimiser", "network"):
         chosen = drawn[who][:10]
-        rows += [sheet(chosen), sheet(digits.x_train[torch.cdist(chosen, digits.x_train).argmin(1)])]
-    right.imshow(np.vstack(rows), cmap="gray_r", vmin=0, vmax=1)
-    right.set_yticks([5, 15, 25, 35], ["exact minimiser", "nearest training image", "network", "nearest training image"], fontsize=9)
-    right.set(xticks=[], title="Ten samples, and what they are nearest to")
-    right.grid(visible=False)
+        rows += [chosen, digits.x_train[torch.cdist(chosen, digits.x_train).argmin(1)]]
+    plotting.sheet(right, torch.cat(rows).reshape(-1, 8, 8))
+    right.set_yticks([4, 13, 22, 31], ["exact minimiser", "nearest training image", "network", "nearest training image"], fontsize=9)
+    right.set_title("Ten samples, and what they are nearest to")
     means = {key: float(values.mean()) for key, values in losses.items()}
     plotting.show(
         fig,
