@@ -135,7 +135,8 @@ class Student:
 
     def save(self) -> None:
         self.page.locator('.lm-MenuBar-itemLabel:text-is("File")').click()
-        self.page.locator('li[data-command="docmanager:save"]').click()
+        with self.page.expect_response(lambda response: response.request.method == "PUT" and "/api/contents/" in response.url):  # the file is whole
+            self.page.locator('li[data-command="docmanager:save"]').click()
         self.page.wait_for_selector(".lm-TabBar-tab.jp-mod-current:not(.jp-mod-dirty)")
 
     def pictures(self) -> list[str | None]:

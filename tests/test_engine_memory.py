@@ -140,19 +140,31 @@ def test_gradebook_of_a_grader_that_was_killed_again_and_again_is_that_of_one_th
     shutil.copy(before, classroom.folder / "gradebook.db")
     for student in students:
         shutil.rmtree(classroom.folder / "autograded" / student)
-    killed = 0
-    for _ in range(100):  # a grader may be done before it is killed; 20 must not be
-        if killed == 20:
-            break
+
+    def start() -> int:
         grader = os.fork()
         if grader == 0:
             autograde.grade_all(classroom, lecture, students)
             os._exit(0)
-        time.sleep(chance.uniform(0.0, 1.0))
+        return grader
+
+    def forget_one() -> None:  # so that there is something to grade
+        shutil.rmtree(classroom.folder / "autograded" / chance.choice(students), ignore_errors=True)
+
+    os.waitpid(start(), 0)
+    forget_one()
+    started = time.monotonic()
+    os.waitpid(start(), 0)
+    span = time.monotonic() - started
+    killed = 0
+    for _ in range(100):  # a grader may be done before it is killed; 20 must not be
+        if killed == 20:
+            break
+        forget_one()
+        grader = start()
+        time.sleep(chance.uniform(0.0, span))
         os.kill(grader, signal.SIGKILL)
         killed += os.waitstatus_to_exitcode(os.waitpid(grader, 0)[1]) == -signal.SIGKILL
-        if killed % 3 == 0:  # so that not all fall upon a finished class
-            shutil.rmtree(classroom.folder / "autograded" / chance.choice(students), ignore_errors=True)
     assert killed == 20
     grades = autograde.grade_all(classroom, lecture, students)
     assert gradebook_of(classroom, lecture) == unbroken

@@ -1331,13 +1331,7 @@ def trusted_r1(D, x):
     return torch.autograd.grad(logits, leaf, torch.ones_like(logits), create_graph=True)[0].square().flatten(1).sum(1).mean()
 
 
-rehearsal = {"on": False, "noise": []}  # when on, the steps only note the noise that they are given
-
-
 def trusted_d_step(G, D, opt_d, x, z, penalty=None):
-    if rehearsal["on"]:
-        rehearsal["noise"].append(float(z.sum()))
-        return 1.0
     with torch.no_grad():
         fake = G(z)
     loss = -F.logsigmoid(D(x)).mean() - F.logsigmoid(-D(fake)).mean() + (0.0 if penalty is None else penalty(D, x))
@@ -1348,8 +1342,6 @@ def trusted_d_step(G, D, opt_d, x, z, penalty=None):
 
 
 def trusted_g_step(G, D, opt_g, z):
-    if rehearsal["on"]:
-        return 1.0
     loss = -F.logsigmoid(D(G(z))).mean()
     opt_g.zero_grad()
     loss.backward()
@@ -1410,14 +1402,28 @@ with check("another coin, another seed", points=1.5, seconds=60):
         "the tosses are computed from the parameters; yours do not depend on them",
     )
 
+noise: list[float] = []
+
+
+def noting_d_step(G, D, opt_d, x, z, penalty=None):
+    noise.append(float(z.sum()))
+    return 1.0
+
+
+def idle_g_step(G, D, opt_g, z):
+    return 1.0
+
+
+# Steps that do nothing make the next check cheap; an answer with steps of its own is simply run twice more.
+check.use(d_step=noting_d_step, g_step=idle_g_step)
+
 with check("decided by its seed", points=0.5, seconds=60):
-    # Steps that do nothing make this cheap; an answer with steps of its own is simply run twice more.
-    rehearsal["on"], runs = True, []
+    runs = []
     for state, seed in ((1, 5), (2, 5)):
-        rehearsal["noise"] = []
+        noise.clear()
         with torch.random.fork_rng():
             torch.manual_seed(state)
-            runs.append((trained_coin(flips, seed)[1], rehearsal["noise"]))
+            runs.append((trained_coin(flips, seed)[1], noise.copy()))
     check.law(
         torch.allclose(runs[0][0], runs[1][0], atol=1e-3) and np.allclose(runs[0][1], runs[1][1]),
         "the same seed gives the same generator; yours differ. Call torch.manual_seed or training.seed_everything first",
