@@ -39,6 +39,8 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from dlcourse_utils.instructor.brief import stop_at_a_failed_check
+
 if TYPE_CHECKING:
     from dlcourse_utils.instructor.engine.judge.split import Apart
 
@@ -352,7 +354,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     torch.manual_seed(job["seed"])
     torch.set_num_threads(job["threads"])  # the parent has used one only, so that no thread of a pool is missing here
     if job["brief"]:
-        _stop_at_a_failed_check(shell)
+        stop_at_a_failed_check(shell)
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
     apart = _apart(shell, job["answers"]) if job["judge"] == "separate" else None
     for cell in cells:
@@ -370,30 +372,6 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     if apart:
         apart.close()
     os.write(pipe, b"null\n")
-
-
-def _stop_at_a_failed_check(shell: Shell) -> None:
-    """From now on the first check that fails raises in its test cell what it would tell the student."""
-    from dlcourse_utils.checks import CheckFailed, Exercise
-    from dlcourse_utils.checks.outcome import Outcome
-
-    class UntilOneFails(list[Outcome]):
-        def append(self, outcome: Outcome) -> None:
-            super().append(outcome)
-            if outcome.status != "ok":
-                raise CheckFailed(f"{outcome.name}\n{outcome.explanation}")
-
-    def record(shell: Shell, kind: type[BaseException], error: BaseException, tb: object, tb_offset: object = None) -> None:
-        shell._showtraceback(kind, error, [])  # without the traceback, which takes longer to draw than most checks to run
-
-    shell.set_custom_exc((CheckFailed,), record)  # type: ignore[no-untyped-call]
-    begin = Exercise.__init__
-
-    def begin_anew(self: Exercise, *args: Any, **kwargs: Any) -> None:
-        begin(self, *args, **kwargs)
-        self._outcomes = UntilOneFails()
-
-    Exercise.__init__ = begin_anew  # type: ignore[method-assign]
 
 
 def _apart(shell: Shell, answers: Sequence[str]) -> Apart:
