@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dlcourse", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     argv = sys.argv[1:] if argv is None else argv
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema does without, for it costs 2 s, and no notebook holds an IRI
     for name, (module, text) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text)
         if name in argv[:1]:  # import only what is asked for: torch and nbgrader take seconds

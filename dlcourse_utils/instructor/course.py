@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import jupytext
-from nbformat import NotebookNode
-from nbgrader.nbgraderformat import MetadataValidator
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 Role = Literal["text", "setup", "figure", "experiment", "widget", "solution", "test", "written", "scratch"]
 
@@ -120,6 +119,9 @@ def read_source(path: Path) -> NotebookNode:
     Raises:
         CourseError: the file is missing, is no percent script, or repeats a grade_id.
     """
+    import jupytext  # it and nbgrader take seconds to import, and most of this file does without
+    from nbgrader.nbgraderformat import MetadataValidator
+
     if not path.is_file():
         raise CourseError(f"{path}: no such file. A lecture's source is course/source/NN-name/NN-name.py.")
     notebook: NotebookNode = jupytext.read(path, fmt="py:percent")
