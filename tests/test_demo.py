@@ -11,7 +11,8 @@ import minicourse
 import pytest
 
 from dlcourse_utils.instructor import course, demo
-from dlcourse_utils.instructor.autograde import Grade
+from dlcourse_utils.instructor.assign import load_config
+from dlcourse_utils.instructor.grading import Grade
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,14 @@ def test_score_that_is_not_deserved_is_named_in_words(tmp_path):
         "01-mini, bruno (not there), spread: given no grade, deserves 3",
     ]
     assert "2.5, deserves 3" in text
+
+
+def test_room_has_a_gradebook_of_its_own_where_the_real_one_is_on_a_server(tmp_path):
+    root = minicourse.write(tmp_path / "real")
+    with (root / "course" / "nbgrader_config.py").open("a") as settings:
+        settings.write('c.CourseDirectory.db_url = "postgresql://grader@db.example.org/dlcourse"\n')
+    demo.set_up(root, tmp_path / "room", course.lectures(root))
+    assert load_config(tmp_path / "room").CourseDirectory.db_url == f"sqlite:///{tmp_path / 'room' / 'course' / 'gradebook.db'}?timeout=60"
 
 
 def test_case_that_its_graders_do_not_catch_stops_the_demo(tmp_path):

@@ -18,9 +18,9 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from dlcourse_utils.instructor import assign, cases, course
-from dlcourse_utils.instructor.autograde import Grade, grade_all
 from dlcourse_utils.instructor.classroom import Classroom, private_environment, table
 from dlcourse_utils.instructor.course import CourseError, Exercise, Lecture, grade_id, role
+from dlcourse_utils.instructor.grading import Grade, grade_all
 from dlcourse_utils.instructor.runner import Job, Runner
 
 #: Names for as many students as a lecture needs.
@@ -120,11 +120,14 @@ def _fill_in(path: Path, plan: Plan) -> None:
 
 
 def set_up(checkout: Path, root: Path, lectures: list[Lecture]) -> list[Lecture]:
-    """Make ``root`` anew as a checkout in small: the course's settings and the sources of these lectures. Returns the lectures in it."""
+    """Make ``root`` anew as a checkout in small: the course's settings with a gradebook of its own, and these lectures. Returns the lectures in it."""
     shutil.rmtree(root, ignore_errors=True)
     for lecture in lectures:
         shutil.copytree(lecture.folder, root / "course" / "source" / lecture.name, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
-    shutil.copy(checkout / "course" / "nbgrader_config.py", root / "course")
+    settings = (checkout / "course" / "nbgrader_config.py").read_text(encoding="utf-8")
+    gradebook = f"sqlite:///{(root / 'course' / 'gradebook.db').as_posix()}?timeout=60"
+    own = f"\n# The real gradebook may be on a server; what is tried out here is not for it.\nc.CourseDirectory.db_url = {gradebook!r}\n"
+    (root / "course" / "nbgrader_config.py").write_text(settings + own, encoding="utf-8")
     made = course.lectures(root)
     for lecture in made:
         lecture.source.with_suffix(".ipynb").write_bytes(assign.source_notebook(lecture))
