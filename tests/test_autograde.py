@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 
@@ -11,7 +12,7 @@ import nbformat
 import pytest
 from miniclass import cell_of, hand_in, solved, text, without
 
-from dlcourse_utils.instructor import autograde, cli
+from dlcourse_utils.instructor import autograde, cli, grading
 from dlcourse_utils.instructor.classroom import Classroom, StepError
 from dlcourse_utils.instructor.course import CourseError, Lecture, lectures, role
 from dlcourse_utils.instructor.engine import sandbox
@@ -61,7 +62,7 @@ def hall(mini_class):
     cell_of(dies, "mean").source += "\nimport os; os._exit(1)"
     hand_in(lecture, "dies", text(dies))
     hand_in(lecture, "zoë last", right)
-    grades = autograde.grade_all(classroom, lecture, classroom.handed_in(lecture))
+    grades = grading.grade_all(classroom, lecture, classroom.handed_in(lecture))
     return classroom, lecture, {grade.student: grade for grade in grades}
 
 
@@ -94,7 +95,7 @@ def test_file_that_cannot_be_read_gets_nothing_and_a_note_that_names_it(hall, st
 def test_everybody_else_gets_what_the_answers_deserve(hall):
     _, _, grades = hall
     for student in ("right", "zoë last"):
-        assert grades[student] == autograde.Grade(student, FULL)
+        assert grades[student] == grading.Grade(student, FULL)
     assert len(grades) == 17
 
 
@@ -133,14 +134,27 @@ def test_deleted_answer_costs_its_own_exercise_and_is_remarked(hall):
     assert "no answer cell for 'spread'; graded as left blank" in grade.note
 
 
-def test_feedback_of_an_unreadable_file_tells_the_student_why(hall):
+def feedback(hall, student: str) -> str:
     classroom, lecture, _ = hall
     for paper in ("timestamp.txt", "submission_secret.txt"):
-        (classroom.path("autograded", lecture, "cut") / paper).write_text("2026-01-01 10:00:00 UTC")
-    classroom.generate_feedback(lecture, "cut")
-    page = (classroom.path("feedback", lecture, "cut") / "01-mini.html").read_text()
-    assert "the file ends in the middle" in page
+        (classroom.path("autograded", lecture, student) / paper).write_text("2026-01-01 10:00:00 UTC")
+    classroom.generate_feedback(lecture, student)
+    page = (classroom.path("feedback", lecture, student) / "01-mini.html").read_text()
     assert str(classroom.root) not in page
+    return page
+
+
+def test_feedback_of_an_unreadable_file_tells_the_student_why(hall):
+    assert "the file ends in the middle" in feedback(hall, "cut")
+
+
+def test_feedback_names_the_exercise_beside_each_score(hall):
+    assert re.findall(r'<li><a href="#([\w-]+)">(.*?)</a>', feedback(hall, "right")) == [
+        ("test-mean", "Tests of mean"),
+        ("test-spread", "Tests of spread"),
+        ("written", "Written response"),
+        ("comment-written", "Comment"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +168,7 @@ def small_hall(mini_class):
 
 def test_interrupted_grading_is_taken_up_again_and_finished_grading_is_not(small_hall, monkeypatch):
     classroom, lecture = small_hall
-    autograde.grade_all(classroom, lecture, ["ada", "bela"])
+    grading.grade_all(classroom, lecture, ["ada", "bela"])
     # what is left when the grader is killed between nbgrader's two writes: the notebook without its run
     left = classroom.path("autograded", lecture, "bela") / "01-mini.ipynb"
     notebook = nbformat.read(left, as_version=4)
@@ -166,33 +180,33 @@ def test_interrupted_grading_is_taken_up_again_and_finished_grading_is_not(small
     again = []
     real = classroom.autograde
     monkeypatch.setattr(classroom, "autograde", lambda lecture, student, book: (again.append(student), real(lecture, student, book)))
-    grades = autograde.grade_all(classroom, lecture, ["ada", "bela"])
+    grades = grading.grade_all(classroom, lecture, ["ada", "bela"])
     assert again == ["bela"]
     assert [grade.points for grade in grades] == [FULL, FULL]
 
     left.chmod(0o644)
     left.write_text(left.read_text()[:100])  # killed while writing
-    autograde.grade_all(classroom, lecture, ["ada", "bela"])
+    grading.grade_all(classroom, lecture, ["ada", "bela"])
     assert again == ["bela", "bela"]
 
-    autograde.grade_all(classroom, lecture, ["ada"], force=True)
+    grading.grade_all(classroom, lecture, ["ada"], force=True)
     assert again == ["bela", "bela", "ada"]
 
 
 def test_new_submission_is_graded_anew_and_a_failed_regrade_does_not_leave_the_old_grade(small_hall, monkeypatch):
     classroom, lecture = small_hall
-    autograde.grade_all(classroom, lecture, ["ada"])
+    grading.grade_all(classroom, lecture, ["ada"])
     path = classroom.path("submitted", lecture, "ada") / "01-mini.ipynb"
     path.with_name("timestamp.txt").write_text("2026-11-01 10:00:00 UTC")
     path.write_text(without(solved(lecture), "mean"))
-    (grade,) = autograde.grade_all(classroom, lecture, ["ada"])
+    (grade,) = grading.grade_all(classroom, lecture, ["ada"])
     assert grade.points == {"mean": 0.0, "spread": 3.0}
 
     def fail(lecture, student, gradebook):
         raise StepError("DeadKernelError: Kernel died")
 
     monkeypatch.setattr(classroom, "autograde", fail)
-    (grade,) = autograde.grade_all(classroom, lecture, ["ada"], force=True)
+    (grade,) = grading.grade_all(classroom, lecture, ["ada"], force=True)
     assert grade.points == NOTHING
     assert not grade.graded
 
@@ -216,10 +230,10 @@ def test_each_grade_is_written_as_soon_as_it_is_there(monkeypatch):
             assert student == "ada" or written.wait(10), "the first was not written while the second ran"
 
         def grade(self, student, *, force):
-            return autograde.Grade(student, {})
+            return grading.Grade(student, {})
 
-    monkeypatch.setattr(autograde, "Grader", Slow)
-    grades = autograde.grade_all(None, None, ["ada", "bela"], on_grade=lambda grade: written.set())
+    monkeypatch.setattr(grading, "Grader", Slow)
+    grades = grading.grade_all(None, None, ["ada", "bela"], on_grade=lambda grade: written.set())
     assert [grade.student for grade in grades] == ["ada", "bela"]
 
 
@@ -253,6 +267,19 @@ def test_command_that_names_nobody_or_nothing_says_so(small_hall, capsys, argume
     assert said in capsys.readouterr().err
 
 
+def test_warm_server_starts_early_only_where_something_was_never_graded(mini_class):
+    classroom, lecture = mini_class()
+    assert not autograde._waiting(lecture, None)
+    hand_in(lecture, "ada", "{}")
+    assert autograde._waiting(lecture, None)
+    assert autograde._waiting(lecture, ["ada"])
+    assert not autograde._waiting(lecture, ["bela"])
+    done = classroom.path("autograded", lecture, "ada") / "01-mini.ipynb"
+    done.parent.mkdir(parents=True)
+    done.touch()
+    assert not autograde._waiting(lecture, None)
+
+
 def test_folder_that_is_no_course_is_refused(small_hall, capsys):
     assert cli.main(["autograde", "01", "--course", str(small_hall[0].folder / "submitted")]) == 2
     assert "no course" in capsys.readouterr().err
@@ -264,7 +291,7 @@ def test_assignment_that_the_gradebook_does_not_know_or_knows_differently_is_ref
     lecture.source.write_text(lecture.source.read_text().replace('"points": 4', '"points": 5').replace("(4 points", "(5 points"))
     (changed,) = lectures(classroom.root)
     with pytest.raises(CourseError, match="older version of this assignment"):
-        autograde.grade_all(classroom, changed, ["ada"])
+        grading.grade_all(classroom, changed, ["ada"])
     (classroom.folder / "gradebook.db").unlink()
     with pytest.raises(CourseError, match="does not know this assignment"):
-        autograde.grade_all(classroom, lecture, ["ada"])
+        grading.grade_all(classroom, lecture, ["ada"])

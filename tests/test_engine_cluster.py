@@ -16,7 +16,7 @@ import pytest
 from miniclass import cell_of, hand_in, solved, text, without
 from test_engine_memory import gradebook_of
 
-from dlcourse_utils.instructor import autograde, cli
+from dlcourse_utils.instructor import cli, grading
 from dlcourse_utils.instructor.engine import cluster, execute
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: pip install 'dlcourse[cluster]'")
@@ -89,7 +89,7 @@ def hall(tmp_path_factory):
 
 def test_cluster_gives_the_grades_and_this_process_runs_nothing(hall, scheduler, runs_nothing):
     classroom, lecture = hall
-    grades = autograde.grade_all(classroom, lecture, classroom.handed_in(lecture), scheduler=scheduler[0])
+    grades = grading.grade_all(classroom, lecture, classroom.handed_in(lecture), scheduler=scheduler[0])
     assert {grade.student: grade.total for grade in grades} == {"ada": 7.0, "bela": 3.0, "cut": 0.0, "dies": 3.0, "slow": 7.0}
     assert "The kernel ended" in next(grade.note for grade in grades if grade.student == "dies")
     assert sorted(gradebook_of(classroom, lecture)) == ["ada", "bela", "cut", "dies", "slow"]
@@ -99,7 +99,7 @@ def test_worker_of_another_version_is_refused(scheduler, hall, monkeypatch):
     monkeypatch.setenv("DLCOURSE_SEED", "12")
     classroom, lecture = hall
     with pytest.raises(cluster.ClusterError, match=r"a worker of tcp://127\.0\.0\.1:\d+: it has another version"):
-        autograde.grade_all(classroom, lecture, ["ada"], force=True, scheduler=scheduler[0])
+        grading.grade_all(classroom, lecture, ["ada"], force=True, scheduler=scheduler[0])
 
 
 def test_submission_of_a_worker_that_dies_is_run_by_the_other(hall, scheduler, runs_nothing):
@@ -110,11 +110,11 @@ def test_submission_of_a_worker_that_dies_is_run_by_the_other(hall, scheduler, r
     hand_in(lecture, "tried", text(notebook))
     with distributed.Client(address, set_as_default=False) as client, ThreadPoolExecutor(1) as pool:
         pids = client.run(os.getpid)
-        grading = pool.submit(autograde.grade_all, classroom, lecture, ["tried"], scheduler=address)
+        graded = pool.submit(grading.grade_all, classroom, lecture, ["tried"], scheduler=address)
         until(lambda: any(client.processing().values()))
         (busy,) = [where for where, tasks in client.processing().items() if tasks]
         os.kill(pids[busy], signal.SIGKILL)
-        (grade,) = grading.result()
+        (grade,) = graded.result()
         assert grade.total == 7.0
         assert list(client.nthreads()) == [where for where in pids if where != busy]
     assert [worker.wait(10) for worker in workers if worker.pid == pids[busy]] == [-signal.SIGKILL]

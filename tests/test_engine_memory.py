@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from miniclass import cell_of, hand_in, solved, text, without
 from test_engine_execute import executed, notebook, value
 
-from dlcourse_utils.instructor import autograde
+from dlcourse_utils.instructor import grading
 from dlcourse_utils.instructor.engine import execute
 from dlcourse_utils.instructor.engine.memory import Memory, keys
 
@@ -111,24 +111,24 @@ def half_hall(tmp_path_factory):
     cell_of(dies, "mean").source += "\nimport os; os._exit(1)"
     hand_in(lecture, "dies", text(dies))
     before = shutil.copy(classroom.folder / "gradebook.db", classroom.root / "before.db")
-    autograde.grade_all(classroom, lecture, classroom.handed_in(lecture), workers=2)
+    grading.grade_all(classroom, lecture, classroom.handed_in(lecture), workers=2)
     return classroom, lecture, before, gradebook_of(classroom, lecture)
 
 
 def test_dry_run_tells_what_would_change_and_writes_nothing(half_hall):
     classroom, lecture, _, _ = half_hall
     students = classroom.handed_in(lecture)
-    assert autograde.differences(classroom, lecture, students) == []
+    assert grading.differences(classroom, lecture, students) == []
     with classroom.gradebook() as gradebook:
         for grade in gradebook.find_submission_notebook(lecture.name, lecture.name, "ada").grades:
             grade.auto_score = 0.5
         gradebook.db.commit()
-    rows = autograde.differences(classroom, lecture, students)
+    rows = grading.differences(classroom, lecture, students)
     assert rows == [
         {"student": "ada", "exercise": "mean", "now": "0.5", "then": "4"},
         {"student": "ada", "exercise": "spread", "now": "0.5", "then": "3"},
     ]
-    assert autograde.differences(classroom, lecture, students) == rows
+    assert grading.differences(classroom, lecture, students) == rows
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -144,7 +144,7 @@ def test_gradebook_of_a_grader_that_was_killed_again_and_again_is_that_of_one_th
     def start() -> int:
         grader = os.fork()
         if grader == 0:
-            autograde.grade_all(classroom, lecture, students)
+            grading.grade_all(classroom, lecture, students)
             os._exit(0)
         return grader
 
@@ -166,6 +166,6 @@ def test_gradebook_of_a_grader_that_was_killed_again_and_again_is_that_of_one_th
         os.kill(grader, signal.SIGKILL)
         killed += os.waitstatus_to_exitcode(os.waitpid(grader, 0)[1]) == -signal.SIGKILL
     assert killed == 20
-    grades = autograde.grade_all(classroom, lecture, students)
+    grades = grading.grade_all(classroom, lecture, students)
     assert gradebook_of(classroom, lecture) == unbroken
     assert [grade.total for grade in grades] == [7.0, 3.0, 0.0, 3.0]

@@ -16,7 +16,7 @@ from miniclass import hand_in, solved, text, without
 from test_autograde import SANDBOX
 from test_engine_memory import gradebook_of
 
-from dlcourse_utils.instructor import autograde, cli
+from dlcourse_utils.instructor import cli, grading
 from dlcourse_utils.instructor.classroom import Classroom, private_environment
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'dlcourse[postgresql]'")
@@ -67,7 +67,7 @@ def hall(server, tmp_path_factory):
 
 def test_four_graders_at_once_lose_nothing(hall):
     classroom, lecture, deserved = hall
-    autograde.differences(classroom, lecture, list(deserved))  # run them, so that the graders only write
+    grading.differences(classroom, lecture, list(deserved))  # run them, so that the graders only write
     graders = []
     for first in range(GRADERS):
         grader = os.fork()
@@ -75,7 +75,7 @@ def test_four_graders_at_once_lose_nothing(hall):
             status = 1
             try:
                 students = list(deserved)[first::2]  # two graders have each student
-                autograde.grade_all(classroom, lecture, students, force=True)
+                grading.grade_all(classroom, lecture, students, force=True)
                 status = 0
             except Exception:
                 traceback.print_exc()

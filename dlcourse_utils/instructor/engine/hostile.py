@@ -16,9 +16,9 @@ import nbformat
 from tqdm import tqdm
 
 from dlcourse_utils.instructor import course
-from dlcourse_utils.instructor.autograde import Grade, grade_all
 from dlcourse_utils.instructor.classroom import Classroom, table
 from dlcourse_utils.instructor.course import CourseError, lectures
+from dlcourse_utils.instructor.grading import Grade, grade_all
 
 #: Seconds that a cell may run here: a loop is a loop.
 _CELL_SECONDS = 10

@@ -1,19 +1,14 @@
-"""Warm, walled kernels as jupyter_client sees them: an ordinary kernel provisioner, and the server it gets its kernels from."""
+"""Warm, walled kernels as jupyter_client sees them: an ordinary kernel provisioner."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import functools
 import json
 import os
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import zmq
@@ -22,71 +17,16 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-import dlcourse_utils
 from dlcourse_utils.instructor.course import CourseError
+from dlcourse_utils.instructor.engine.forkserver import Order, Server
 from dlcourse_utils.instructor.engine.judge.client import Judge
 from dlcourse_utils.instructor.engine.sandbox import Limits
-from dlcourse_utils.instructor.engine.server import Order
 
 #: A larger message from a kernel closes its connection, before it fills our memory.
 _MOST_MESSAGE = 32 * 2**20
 _PORTS = {name: number for number, name in enumerate(("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port"), start=1)}
 #: What a kernel finds in its environment besides folders of its own.
 _HANDED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "DLCOURSE_SEED")
-
-
-class Server:
-    """The process that forks kernels; it starts at the first one and ends with this process.
-
-    Kernels may be asked for from several threads.
-    """
-
-    _one: Server | None = None
-    _lock = threading.Lock()
-
-    @classmethod
-    def instance(cls) -> Server:
-        """The one of this process, started anew when it has ended."""
-        with cls._lock:
-            if cls._one is None or cls._one._process.poll() is not None:
-                cls._one = cls()
-                atexit.register(cls._one.close)
-            return cls._one
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="dlcourse-grading-")
-        self._path = str(Path(self._folder.name, "server"))
-        package = str(Path(dlcourse_utils.__file__).parents[1])
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        places = dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), self._folder.name)
-        paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        backend = "module://matplotlib_inline.backend_inline"  # read when matplotlib is imported
-        pages = "glibc.malloc.hugetlb=1"  # large pages are copied faster by a fork; other C libraries do not read this
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(self._path)
-            listening.listen(64)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "dlcourse_utils.instructor.engine.server", str(listening.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[listening.fileno()],
-                cwd=self._folder.name,
-                env=os.environ | one | places | {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", "MPLBACKEND": backend, "GLIBC_TUNABLES": pages},
-                start_new_session=True,
-            )
-
-    def connect(self) -> socket.socket:
-        """A connection for one kernel. It is answered when the imports are done, the first time after seconds."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._path)
-        return connection
-
-    def close(self) -> None:
-        """End the server and every kernel that it forked."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._folder.cleanup()
 
 
 class Warm(KernelProvisionerBase):
@@ -204,8 +144,9 @@ def _context() -> zmq.asyncio.Context:
     return context
 
 
-def manager(*, walled: bool, limits: Limits) -> AsyncKernelManager:
-    """A kernel manager whose kernel will be a warm one."""
+def manager(*, walled: bool, limits: Limits, imports: Iterable[str] = ()) -> AsyncKernelManager:
+    """A kernel manager whose kernel will be a warm one, in which these modules are imported already."""
+    Server.instance().need(imports)
     found = AsyncKernelManager(kernel_spec_manager=_Specs(), kernel_name="grading", context=_context(), transport="ipc", kernel_id="grading")
     found.provisioner = Warm(kernel_id="grading", kernel_spec=found.kernel_spec, parent=found)
     found.provisioner.walled, found.provisioner.limits = walled, limits

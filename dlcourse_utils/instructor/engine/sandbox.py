@@ -44,8 +44,9 @@ class Limits:
     """What one kernel may use.
 
     Attributes:
-        memory: bytes that it may take beyond what a warm interpreter has.
+        memory: bytes that each of its processes may ask for, and all together may have, beyond what a warm interpreter has.
         disk: bytes in its ``/tmp``, and in any one file.
+        output: characters that one cell may print.
         processes: how many processes and threads.
         files: how many open files.
         seconds: of CPU time.
@@ -53,6 +54,7 @@ class Limits:
 
     memory: int = 4 * 2**30
     disk: int = 256 * 2**20
+    output: int = 500_000
     processes: int = 128
     files: int = 512
     seconds: int = 1_200

@@ -1,7 +1,8 @@
 """The warm interpreter of the grading engine: it has the imports done and forks a kernel for each notebook.
 
-``provisioner.Warm`` starts it and connects to its socket once a kernel. For each connection it forks a *keeper*, which builds the wall, starts
-the kernel behind it and stays until the kernel ends, or the connection does: so a kernel never outlives who asked for it, however that ends.
+``forkserver.Server`` starts it, tells it what else to import (a line of names on its standard input), and connects to its socket once a kernel.
+For each connection it forks a *keeper*, which builds the wall, starts the kernel behind it and stays until the kernel ends, or the connection
+does: so a kernel never outlives who asked for it, however that ends.
 
 One connection: the owner sends a line of JSON (``Order``); the keeper answers ``{"root": …}``, later ``{"status": …}``, or ``{"error": …}``.
 """
@@ -20,20 +21,34 @@ import signal
 import socket
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dlcourse_utils.instructor.engine import usage
+from dlcourse_utils.instructor.engine.forkserver import Order
 from dlcourse_utils.instructor.engine.judge.client import DESCRIPTOR
+from dlcourse_utils.instructor.engine.output import Bounded
 from dlcourse_utils.instructor.engine.sandbox import Limits, NoWallError, Room, run_inside
-from dlcourse_utils.instructor.warm import WARM_IMPORTS
 
 #: The sockets of a kernel lie here, seen from where the kernel is.
 WORK = "/tmp"
 
-#: What a kernel imports while it starts, and would in every fork anew.
-_KERNEL_IMPORTS = (
+#: How a kernel ends whose room took more memory than it may: unlike one that was killed, it is not tried again.
+_TOO_LARGE = 137
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+#: What any notebook may need, and what a kernel imports while it starts; every fork would do it anew. A lecture's own come on top.
+_IMPORTS = (
+    "torch",
+    "torch._dynamo",  # torch's first optimizer imports it
+    "torch.utils.data",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "sklearn.datasets",
+    "dlcourse_utils.checks",
+    "dlcourse_utils.instructor.engine.judge.split",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.debugger",
@@ -50,46 +65,41 @@ _KERNEL_IMPORTS = (
 )
 
 
-@dataclass(frozen=True)
-class Order:
-    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do; or a judge, which needs the environment."""
-
-    arguments: list[str]
-    connection: dict[str, Any]
-    environment: dict[str, str]
-    walled: bool
-    limits: dict[str, int]
-    judge: bool = False
-
-    def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
-
-
 def serve(listening: int) -> None:
     """Fork keepers for whoever connects to the listening socket, until standard input, which the owner holds, is closed."""
     sys.modules["debugpy"] = None  # type: ignore[assignment]  # so that kernels start without a debugger: it is half of what a start costs
-    for name in (*WARM_IMPORTS, *_KERNEL_IMPORTS):
-        with contextlib.suppress(ImportError):  # the cell that needs it will say so
-            importlib.import_module(name)
+    _import(_IMPORTS)
     import torch
 
     torch.set_num_threads(1)  # a thread would not come along into a fork
-    gc.collect()
-    gc.freeze()  # kernels share these pages: the collector must not touch them
     signal.signal(signal.SIGCHLD, _collect)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=listening) as server:
         while True:
             ready, _, _ = select.select([server, sys.stdin], [], [])
             if sys.stdin in ready:
-                shutil.rmtree(os.getcwd(), ignore_errors=True)  # ours and the socket's; an owner that was killed cannot
-                return
+                names = _line(lambda: os.read(sys.stdin.fileno(), 1))
+                if not names:
+                    shutil.rmtree(os.getcwd(), ignore_errors=True)  # ours and the socket's; an owner that was killed cannot
+                    return
+                _import(names.decode().split())
+                continue  # kernels wait until all that was named is there
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _keep(connection)
             connection.close()
+
+
+def _import(names: Iterable[str]) -> None:
+    """Import these, before kernels are forked that share their pages; what cannot be had is left to the cell that needs it, which will say so."""
+    gc.disable()  # it would take a fifth of the time, and imports leave next to nothing to collect
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    gc.freeze()  # the collector must not touch what is shared
+    gc.enable()
 
 
 def _collect(signum: int, frame: FrameType | None) -> None:
@@ -104,20 +114,21 @@ def _keep(connection: socket.socket) -> None:
     room: Room | None = None
     kernel = 0
     try:
-        order = Order(**json.loads(_first_line(connection)))
+        order = Order(**json.loads(_line(lambda: connection.recv(1))))
         if order.judge:
             _be_a_judge(order, connection)
         here, there = socket.socketpair()  # for the judge, and for the kernel
         limits = Limits(**order.limits)
         room = Room(limits) if order.walled else None
+        most = usage.resident() + limits.memory if room else 0
         with tempfile.TemporaryDirectory(prefix="dlcourse-") if room is None else contextlib.nullcontext(WORK) as work:
-            kernel = run_inside(room, limits, lambda: _be_a_kernel(order, work, there))
+            kernel = run_inside(room, limits, lambda: _be_a_kernel(order, limits, work, there))
             there.close()
             with here, contextlib.suppress(OSError):
                 socket.send_fds(connection, [json.dumps({"root": (room.root if room else "") + work}).encode() + b"\n"], [here.fileno()])
-            status = _until_the_end(kernel, connection)
+            status = _until_the_end(kernel, connection, most)
             if status is not None:
-                kernel = 0
+                kernel = kernel if status == _TOO_LARGE else 0
                 _send(connection, {"status": status})
             _clear(room, kernel)
     except NoWallError as error:
@@ -129,11 +140,11 @@ def _keep(connection: socket.socket) -> None:
         os._exit(0)
 
 
-def _first_line(connection: socket.socket) -> bytes:
-    """The order, read byte by byte: what follows it may bring a socket along."""
+def _line(byte: Callable[[], bytes]) -> bytes:
+    """A line without its end, read byte by byte, since what follows it is another's to read; empty where there is no more."""
     line = b""
-    while not line.endswith(b"\n"):
-        line += connection.recv(1) or b"\n"
+    while (got := byte()) not in (b"", b"\n"):
+        line += got
     return line
 
 
@@ -145,8 +156,10 @@ def _be_a_judge(order: Order, connection: socket.socket) -> None:
     process.sit(connection, order.environment)
 
 
-def _until_the_end(kernel: int, connection: socket.socket) -> int | None:
-    """The kernel's status when it has ended; None when the connection ends first."""
+def _until_the_end(kernel: int, connection: socket.socket, most: int) -> int | None:
+    """The kernel's status when it has ended; ``_TOO_LARGE`` when its room has more than ``most`` bytes in memory, if that is not 0; None when the
+    connection ends first.
+    """
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -155,10 +168,13 @@ def _until_the_end(kernel: int, connection: socket.socket) -> int | None:
         ended, status = os.waitpid(kernel, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        ready, _, _ = select.select([connection.fileno(), woken], [], [])
-        if woken not in ready:
+        ready, _, _ = select.select([connection.fileno(), woken], [], [], _SECONDS_BETWEEN_LOOKS if most else None)
+        if woken in ready:
+            os.read(woken, 1 << 10)
+        elif ready:
             return None
-        os.read(woken, 1 << 10)
+        elif usage.exceed(most):
+            return _TOO_LARGE
 
 
 def _clear(room: Room | None, kernel: int) -> None:
@@ -177,7 +193,7 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _be_a_kernel(order: Order, work: str, to_judge: socket.socket) -> None:
+def _be_a_kernel(order: Order, limits: Limits, work: str, to_judge: socket.socket) -> None:
     """In the forked process, behind the wall: become an ordinary ipykernel in a folder of its own."""
     os.dup2(to_judge.fileno(), DESCRIPTOR)
     os.closerange(DESCRIPTOR + 1, os.sysconf("SC_OPEN_MAX"))
@@ -197,7 +213,9 @@ def _be_a_kernel(order: Order, work: str, to_judge: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from ipykernel.kernelapp import IPKernelApp
 
+    Bounded.most = limits.output
     app = IPKernelApp.instance()
+    app.outstream_class = f"{Bounded.__module__}.{Bounded.__qualname__}"
     app.initialize(["-f", str(file), "--IPKernelApp.capture_fd_output=False", *order.arguments])  # type: ignore[no-untyped-call]
     os.dup2(nothing, 2)  # so far it says what keeps a kernel from starting
     app.start()  # type: ignore[no-untyped-call]
