@@ -27,6 +27,7 @@ from nbgrader.preprocessors import Execute as PlainExecute
 from traitlets import Enum, Float, Integer, Unicode
 
 from dlcourse_utils.instructor.course import CourseError, exercise_of, grade_id, role
+from dlcourse_utils.instructor.engine.imports import imported
 from dlcourse_utils.instructor.engine.judge.client import SERVE, Judge
 from dlcourse_utils.instructor.engine.memory import Memory, keys
 from dlcourse_utils.instructor.engine.notes import Notes, Remark
@@ -309,7 +310,7 @@ class Execute(PlainExecute):
             return ordinary
         from dlcourse_utils.instructor.engine import provisioner, sandbox
 
-        return provisioner.manager(walled=self._notes.sandbox, limits=sandbox.Limits(memory=self.kernel_memory))
+        return provisioner.manager(walled=self._notes.sandbox, limits=sandbox.Limits(memory=self.kernel_memory), imports=imported(self.nb.cells))
 
     def _stop(self) -> None:
         if self.km is not None:
