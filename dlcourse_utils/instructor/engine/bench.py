@@ -28,7 +28,7 @@ from dlcourse_utils.instructor.engine.rebuild import SKIP
 from dlcourse_utils.instructor.preprocessors import prepare
 
 #: What nbgrader needs to grade the course by its own means.
-_PLAIN = """\
+PLAIN = """\
 c = get_config()
 c.CourseDirectory.course_id = "dlcourse"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "*.py"]
@@ -36,12 +36,13 @@ c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Write your a
 c.ClearMarkScheme.enforce_metadata = False
 c.Execute.timeout = 120
 """
-_ROUNDS = 2
+#: Plain nbgrader grades half the class at a time; the engine the whole class, as its start is paid once a command. Twice each, by turns.
+_HALVES = 2
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds a submission, in the middle of the rounds. ``floor_cpu_s`` are those of the student's cells and the tests alone."""
+    """Seconds a submission, in the middle of the turns. ``floor_cpu_s`` are those of the student's cells and the tests alone."""
 
     lecture: str
     submissions: int
@@ -56,59 +57,59 @@ class Costs:
 
 
 def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *, sandbox: bool, judge: str) -> Costs:
-    """Grade a class by turns.
+    """Grade a class by turns: half of it by plain nbgrader, all of it by one command of the engine, the other half, all of it in a fresh course.
 
     Raises:
-        CourseError: a grader failed, or there are fewer submissions than rounds.
+        CourseError: a grader failed, or the class cannot be halved.
     """
-    if submissions < _ROUNDS:
-        raise CourseError(f"{submissions} submissions are too few: there are {_ROUNDS} rounds.")
+    if submissions < _HALVES:
+        raise CourseError(f"{submissions} submissions are too few: plain nbgrader grades half of them at a time.")
     root = checkout / "build" / "bench"
-    rooms = {name: root / name for name in ("plain", "engine")}
-    students = [f"r{number % _ROUNDS}-{number:03}" for number in range(submissions)]
-    with private_environment():
-        for name, room in rooms.items():
-            (made,) = set_up(checkout, room, [lecture])
-            settings = room / "course" / "nbgrader_config.py"
-            own = f"c.CourseDirectory.db_url = 'sqlite:///{(room / 'course' / 'gradebook.db').as_posix()}?timeout=60'\n"  # never the real one on a server
-            settings.write_text((_PLAIN if name == "plain" else settings.read_text(encoding="utf-8")) + own, encoding="utf-8")
-            Classroom(room, log=root / "log.txt").generate(made)
-            for student, text in zip(students, answers(made), strict=False):
-                place = room / "course" / "submitted" / student / lecture.name
-                place.mkdir(parents=True)
-                (place / f"{lecture.name}.ipynb").write_text(text, encoding="utf-8")
+    students = [f"h{number % _HALVES}-{number:03}" for number in range(submissions)]
+    ours = ["-m", "dlcourse_utils.instructor.cli", "autograde", lecture.name, "--sandbox", "on" if sandbox else "off", "--judge", judge]
     took: dict[str, list[tuple[float, float]]] = {"plain": [], "engine": []}
-    wall = "on" if sandbox else "off"
-    with tqdm(total=2 * _ROUNDS + 1, desc=f"grade {submissions} of {lecture.name}", unit="round") as bar:
-        for number in range(_ROUNDS):
-            turn = [student for student in students if student.startswith(f"r{number}")]
-            chosen = [argument for student in turn for argument in ("--student", student)]
-            ours = ["-m", "dlcourse_utils.instructor.cli", "autograde", lecture.name, "--sandbox", wall, "--judge", judge, "--workers", str(workers)]
-            commands = {
-                "plain": ["-m", "nbgrader", "autograde", lecture.name, "--student", f"r{number}-*"],
-                "engine": [*ours, "--course", str(rooms["engine"] / "course"), *chosen],
-            }
-            for name, command in commands.items():
-                seconds, cpu = _timed(command, rooms[name] / "course", root)
-                took[name].append((seconds / len(turn), cpu / len(turn)))
-                bar.update()
-        floor = _floor(rooms["engine"], lecture, students)
+    with tqdm(total=2 * _HALVES + 2, desc=f"grade {submissions} of {lecture.name}", unit="step") as bar, private_environment():
+        plain, *fresh = (root / name for name in ("plain", *(f"engine-{half}" for half in range(_HALVES))))
+        for room in (plain, *fresh):
+            _hand_in(checkout, room, lecture, students, by_nbgrader_alone=room == plain)
         bar.update()
-    plain, plain_cpu = (statistics.median(values) for values in zip(*took["plain"], strict=True))
-    engine, engine_cpu = (statistics.median(values) for values in zip(*took["engine"], strict=True))
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        for half, room in enumerate(fresh):
+            mine = [student for student in students if student.startswith(f"h{half}-")]
+            turns = {
+                "plain": (["-m", "nbgrader", "autograde", lecture.name, "--student", f"h{half}-*"], plain, len(mine)),
+                "engine": ([*ours, "--workers", str(workers), "--course", str(room / "course")], room, submissions),
+            }
+            for name, (command, place, count) in turns.items():
+                seconds, cpu = _timed(command, place / "course", root)
+                took[name].append((seconds / count, cpu / count))
+                bar.update()
+        floor = _floor(fresh[0], lecture, students)
+        bar.update()
+    (plain_s, plain_cpu), (engine_s, engine_cpu) = ([statistics.median(values) for values in zip(*took[name], strict=True)] for name in ("plain", "engine"))
     return Costs(
         lecture=lecture.name,
         submissions=submissions,
-        plain_s=round(plain, 3),
-        engine_s=round(engine, 3),
-        ratio=round(plain / engine, 2),
+        plain_s=round(plain_s, 3),
+        engine_s=round(engine_s, 3),
+        ratio=round(plain_s / engine_s, 2),
         plain_cpu_s=round(plain_cpu, 3),
         engine_cpu_s=round(engine_cpu, 3),
         floor_cpu_s=round(floor, 3),
         sandbox=sandbox,
-        machine=machine,
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
     )
+
+
+def _hand_in(checkout: Path, room: Path, lecture: Lecture, students: Sequence[str], *, by_nbgrader_alone: bool) -> None:
+    """Make a course in ``room`` in which these students have handed in; with the course's settings, or with nbgrader's own."""
+    (made,) = set_up(checkout, room, [lecture])
+    if by_nbgrader_alone:
+        (room / "course" / "nbgrader_config.py").write_text(PLAIN, encoding="utf-8")
+    Classroom(room, log=room / "log.txt").generate(made)
+    for student, text in zip(students, answers(made), strict=False):
+        place = room / "course" / "submitted" / student / lecture.name
+        place.mkdir(parents=True)
+        (place / f"{lecture.name}.ipynb").write_text(text, encoding="utf-8")
 
 
 def answers(lecture: Lecture) -> Iterator[str]:
