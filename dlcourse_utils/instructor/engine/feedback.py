@@ -71,6 +71,8 @@ _ATTRIBUTES = frozenset(
     }
 )
 _ELSEWHERE = re.compile(r"""<script[^>]*\ssrc=["'](?:https?:)?//[^>]*>\s*</script>""")
+#: nbgrader's list of scores calls every test alike.
+_TEST = re.compile(r"""(?<=<a href="#test-)(\w+)((?:-\d+)?">)Test cell(?=</a>)""")
 
 
 def mathml(tex: str, *, display: bool) -> str | None:
@@ -103,7 +105,7 @@ class _Renderer(IPythonRenderer):
 
 
 class FeedbackExporter(HTMLExporter):
-    """nbconvert's HTML for feedback that is read where there may be no network."""
+    """nbconvert's HTML for feedback that is read where there may be no network, with each exercise's name in the list of scores."""
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
@@ -119,4 +121,4 @@ class FeedbackExporter(HTMLExporter):
 
     def from_notebook_node(self, nb: Any, resources: dict[str, Any] | None = None, **kw: Any) -> tuple[str, dict[str, Any]]:  # type: ignore[override]
         text, resources = super().from_notebook_node(nb, resources, **kw)
-        return _ELSEWHERE.sub("", text), resources
+        return _TEST.sub(r"\1\2Tests of \1", _ELSEWHERE.sub("", text)), resources
