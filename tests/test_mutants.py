@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import minicourse
@@ -13,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcourse_utils.instructor import cli
-from dlcourse_utils.instructor.constants import Lookup, by_heart, constant, try_constants
+from dlcourse_utils.instructor.cases import Verdict
+from dlcourse_utils.instructor.constants import ConstantVerdict, Lookup, by_heart, constant, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
 from dlcourse_utils.instructor.leaks import secrets_of
 from dlcourse_utils.instructor.mutants import Mutant, mutants, mutate, sample
+from dlcourse_utils.instructor.proof import summarise
+from dlcourse_utils.instructor.proof_report import write
 from dlcourse_utils.instructor.runner import Job, Runner
-from dlcourse_utils.instructor.survivors import equivalents, explain, try_mutants
+from dlcourse_utils.instructor.survivors import MutantVerdict, equivalents, explain, try_mutants
 
 LECTURES = lectures(find_root(Path(__file__).parent))
 #: Exercises that train something, whose lists of equivalent mutants (another rate, another number of steps) are not whole yet.
@@ -217,6 +221,22 @@ def test_the_command_says_what_survived_and_writes_the_report(lax: Lecture, monk
     page = (lax.root / "report" / "report.html").read_text(encoding="utf-8")
     assert "Any positive number will do." in page
     assert "<code>return abs(x) + 0.0 → return abs(x) + 1.0</code>" in page
+
+
+def test_a_kill_rate_of_100_percent_is_all_of_them_and_what_failed_is_on_the_page(tmp_path: Path) -> None:
+    lecture = Lecture(minicourse.write(tmp_path), minicourse.NAME)
+    named = [Verdict(lecture.name, exercise, "slow", "right", lost, 0.0, "lost <all>", 1.0, ok=not lost) for exercise, lost in (("mean", 0.0), ("spread", 3.0))]
+    dead = MutantVerdict(lecture.name, "mean", "a → b", "mutant", 1, "killed", 1.0, "", "", 0.5, ok=True)
+    empty = [ConstantVerdict(lecture.name, "mean", "zeros", "constant", 1.0, ("is <positive>",), 0.5, ok=False)]
+    fates = [dead] * 299 + [replace(dead, fate="survived", ok=False)]
+    write(tmp_path, [lecture], named, fates, empty, summarise(named, fates, empty, {}, 1.0, 0))
+    (sums,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["lectures"]
+    assert sums.items() >= {"mutants": 300, "killed": 299, "right": 2, "false_fails": 1, "empty": 1, "refused": 0, "seconds": 152.5}.items()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>99 %</td>" in page
+    assert "<td>100 %</td>" not in page
+    assert "lost &lt;all&gt;" in page
+    assert "It passed: is &lt;positive&gt;" in page
 
 
 # --- answers that compute nothing ---

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     summary = summarise(verdicts, fates, empty, lost, time.monotonic() - started, args.seed)
     print(_sentence(summary))
     if args.report:
-        proof_report.write(args.report, [lecture for lecture, _ in plan], verdicts, fates, summary)
+        proof_report.write(args.report, [lecture for lecture, _ in plan], verdicts, fates, empty, summary)
     if args.json:
         _write(args.json, {"cases": [*map(asdict, verdicts), *map(asdict, fates), *map(asdict, empty)], "summary": summary})
     return 1 if summary["failed"] or any(lost.values()) else 0
