@@ -935,7 +935,7 @@ check.report()
 # %% [markdown]
 # ## 5  Networks of any depth
 #
-# For small images He and others use a family with one number $n$: a 3×3 convolution with batch norm and ReLU (the **stem**); three **stages** of $n$ blocks each, with $w$, $2w$ and $4w$ channels, the second and third stage halving the image in their first block; the mean
+# For small images He and others use a family with one number $n$: a 3×3 convolution with batch norm and ReLU that keeps the image's size (the **stem**); three **stages** of $n$ blocks each, with $w$, $2w$ and $4w$ channels, the second and third stage halving the image in their first block; the mean
 # over the whole image; one linear layer. *Depth* counts the layers with weights on the longest way: convolutions and linear layers, not batch norms, not projections:
 #
 # $$ \text{depth} = \underbrace{1}_{\text{stem}} + \underbrace{3 \cdot n \cdot 2}_{\text{blocks}} + \underbrace{1}_{\text{linear}} = 6n + 2. $$
@@ -1113,11 +1113,18 @@ with check("any image size; shortcuts exactly when asked for", points=1):
                 "Only the first block of a stage has stride 2.": [1, 1, 1, 2, 2, 2, 2, 2, 2],
             },
         )
+        sides = []
         for block in blocks:
+            block.register_forward_pre_hook(lambda block, given: sides.append(given[0].shape[-1]))
             if block.conv1.in_channels == block.conv1.out_channels:
                 nn.init.zeros_(block.bn2.weight)
         a, b = model(torch.rand(2, 1, 8, 8, generator=check.gen))
         passed[residual] = not torch.allclose(a, b, atol=1e-9, rtol=1e-6)
+        check.equal(
+            sides,
+            [8, 8, 8, 8, 4, 4, 4, 2, 2],
+            mistakes={"The stem cuts the image's border off. A 3×3 kernel needs padding=1 to keep its size.": [6, 6, 6, 6, 3, 3, 3, 2, 2]},
+        )
     check.law(
         passed == {True: True, False: False},
         f"with silent branches an image reaches the logits if and only if residual; yours: residual {passed[True]}, plain {passed[False]}",

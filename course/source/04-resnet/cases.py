@@ -957,6 +957,20 @@ def plain_or_res(depth, width=8, residual=True):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, 10))
 
 
+# %% wrong | plain_or_res | a stem without padding
+# hint: The stem cuts the image's border off
+def plain_or_res(depth, width=8, residual=True):
+    n, rest = divmod(depth - 2, 6)
+    if n < 1 or rest:
+        raise ValueError(depth)
+    layers, c = [nn.Conv2d(1, width, 3, bias=False), BatchNorm2d(width), nn.ReLU()], width
+    for s in (width, 2 * width, 4 * width):
+        for _ in range(n):
+            layers.append(BasicBlock(c, s, 1 if c == s else 2, residual and c == s))
+            c = s
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, 10))
+
+
 # %% wrong | plain_or_res | three stages of the same width
 # hint: The stages do not have width, 2 * width and 4 * width channels
 def plain_or_res(depth, width=8, residual=True):
