@@ -200,6 +200,7 @@ with check("masked keys count for nothing", points=1):
             "The mask was ignored, or is the wrong way round: True is where a query may look.": lambda: kernel_attention(xq[1:2], xk, v, 0.8)[0],
         },
     )
+    check.law(got[0].abs().max() > 0, "a query that may look at every key gets a mean of their values; yours is 0")
     for i in (0, 2, 3, 4):
         if mask[i].any():
             alone = kernel_attention(xq[i : i + 1], xk[mask[i]], v[mask[i]], 0.8)[0]
@@ -403,6 +404,7 @@ with check("masked keys count for nothing", points=1, off_limits=READY_MADE):
         given = mask.expand(shape)
         with check.no_side_effects(q, k, v, given):
             got = sdpa(q, k, v, given)
+        check.law(got[:, 0].abs().max() > 0, "a query that may look at every key gets a mean of their values; yours is 0")
         for i in range(3):
             kept, dropped = mask[i], ~mask[i]
             check.close(
