@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from dlcourse_utils.instructor import cli
 from dlcourse_utils.instructor.cases import Verdict
-from dlcourse_utils.instructor.constants import ConstantVerdict, Lookup, by_heart, constant, try_constants
+from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
+from dlcourse_utils.instructor.hollow import Lookup, by_heart, constant
 from dlcourse_utils.instructor.leaks import secrets_of
 from dlcourse_utils.instructor.mutants import Mutant, mutants, mutate, sample
 from dlcourse_utils.instructor.proof import summarise
@@ -178,6 +179,22 @@ def test_a_mutant_that_is_listed_and_killed_is_told(runner: Runner, tmp_path: Pa
     (verdict,) = try_mutants(runner, lecture, [mutant])
     assert (verdict.fate, verdict.ok) == ("killed", False)
     assert "It is listed as equivalent and was killed. Take it out of the list." in explain(lecture, verdict)
+
+
+def test_of_mutants_that_look_alike_one_may_be_killed(runner: Runner, lax: Lecture) -> None:
+    source = lax.source.read_text(encoding="utf-8").replace("return abs(x) + 0.0", "if y:\n        return 3 - x\n    return 3 - x")
+    lax.source.write_text(source, encoding="utf-8")
+    lecture = Lecture(lax.root, lax.name)
+    listing(lecture, "return (x) - (3)", before="return 3 - x", reason="No check gives a y.")
+    alike = [mutant for mutant in mutants(lecture) if mutant.after == "return (x) - (3)"]
+    never, first = try_mutants(runner, lecture, alike)
+    assert (never.fate, never.ok, first.fate, first.ok) == ("equivalent", True, "killed", True)
+    (first,) = try_mutants(runner, lecture, alike[1:])
+    assert (first.fate, first.ok) == ("killed", True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dlcourse_utils.instructor.survivors.mutants", lambda lecture: alike[1:])
+        (alone,) = try_mutants(runner, lecture, alike[1:])
+    assert (alone.fate, alone.ok) == ("killed", False)
 
 
 @pytest.mark.parametrize(

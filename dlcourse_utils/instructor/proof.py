@@ -18,7 +18,7 @@ from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
 from dlcourse_utils.instructor.fair import fair
 from dlcourse_utils.instructor.mutants import mutants, sample
-from dlcourse_utils.instructor.runner import Judge, Outcome, Runner
+from dlcourse_utils.instructor.runner import Judge, Runner
 from dlcourse_utils.instructor.survivors import MutantVerdict, try_mutants
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             verdicts += judged
             if reference.lost() or reference.ended:
                 print(f"{lecture.name}: the reference solutions lose {reference.lost():g} points. {reference.ended}\n{reference.message(reference.tests)}\n")
-            met = _mutants(runner, lecture, args, reference) if args.mutants else []
+            met = _mutants(runner, lecture, args) if args.mutants else []
             fates += met
             nothing = try_constants(runner, lecture, args.exercise, seed=args.seed, progress=True) if args.constants else []
             empty += nothing
@@ -70,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
     return 1 if summary["failed"] or any(lost.values()) else 0
 
 
-def _mutants(runner: Runner, lecture: Lecture, args: argparse.Namespace, reference: Outcome) -> list[MutantVerdict]:
+def _mutants(runner: Runner, lecture: Lecture, args: argparse.Namespace) -> list[MutantVerdict]:
     wanted = [mutant for mutant in mutants(lecture) if args.exercise in (None, mutant.exercise)]
     chosen = wanted if args.sample is None else sample(wanted, args.sample)
-    return try_mutants(runner, lecture, chosen, seed=args.seed, seconds=survivors.patience(reference), progress=True)
+    return try_mutants(runner, lecture, chosen, seed=args.seed, progress=True)
 
 
 def _plan(chosen: Sequence[Lecture], file: Path | None, exercise: str | None) -> list[tuple[Lecture, list[Case]]]:

@@ -12,10 +12,10 @@ Each entry of the list names a changed line and says in one sentence why no grad
 from __future__ import annotations
 
 import json
-import math
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tqdm import tqdm
@@ -26,6 +26,8 @@ from dlcourse_utils.instructor.runner import Job, Outcome, Runner
 
 Fate = Literal["killed", "timed out", "equivalent", "survived"]
 Key = tuple[str, str, str]
+#: The processor seconds that a mutant gets. Checks end sooner by their own limits, as they do for students; this ends what gets round them.
+PATIENCE = 180
 _FIELDS = {"exercise": str, "before": str, "after": list, "reason": str}
 
 
@@ -67,7 +69,7 @@ def equivalents(lecture: Lecture, known: Sequence[Mutant]) -> dict[Key, str]:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("equivalent", [])
     except tomllib.TOMLDecodeError as error:
         raise CourseError(f"{path}: this is no TOML: {error}") from error
-    keys = {(mutant.exercise, mutant.before, mutant.after) for mutant in known}
+    keys = set(map(_key, known))
     listed: dict[Key, str] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{path}: entry {number}"
@@ -85,22 +87,16 @@ def equivalents(lecture: Lecture, known: Sequence[Mutant]) -> dict[Key, str]:
 
 def judge(lecture: Lecture, mutant: Mutant, outcome: Outcome, listed: Mapping[Key, str]) -> MutantVerdict:
     """Whether a mutant met the end that it should."""
-    reason = listed.get((mutant.exercise, mutant.before, mutant.after), "")
-    lost = outcome.lost()
-    alive = not lost and not outcome.ended
+    reason = listed.get(_key(mutant), "")
+    lost, alive = outcome.lost(), _alive(outcome)
     fate: Fate = "timed out" if "timed out" in outcome.ended else "killed" if not alive else "equivalent" if reason else "survived"
     ok = (alive and bool(reason)) or (not alive and not reason)
     message = "\n".join(part for part in (outcome.message(outcome.tests), *outcome.errors, outcome.ended) if part) if not alive else ""
     return MutantVerdict(lecture.name, mutant.exercise, mutant.change, "mutant", mutant.line, fate, lost, message, reason, outcome.cpu_seconds, ok)
 
 
-def patience(reference: Outcome) -> float:
-    """The processor seconds that a mutant gets, given what the whole lecture takes with its own solutions."""
-    return 3 + 3 * reference.cpu_seconds
-
-
 def try_mutants(
-    runner: Runner, lecture: Lecture, chosen: Sequence[Mutant] | None = None, *, seed: int = 0, seconds: float = 20, progress: bool = False
+    runner: Runner, lecture: Lecture, chosen: Sequence[Mutant] | None = None, *, seed: int = 0, seconds: int = PATIENCE, progress: bool = False
 ) -> list[MutantVerdict]:
     """Run the real test cells of its exercise against each mutant.
 
@@ -113,8 +109,8 @@ def try_mutants(
         progress: show a bar.
 
     Returns:
-        The verdicts in the order of ``chosen``. A line that has several mutants which look alike is one entry of the list;
-        there it is enough that one of them survives.
+        The verdicts in the order of ``chosen``. Mutants that look alike, of two lines with the same text, are one entry of the list;
+        it stands as long as one of them is not known to be killed.
 
     Raises:
         CourseError: the lecture's list is out of order, or its own cells fail.
@@ -122,10 +118,25 @@ def try_mutants(
     everything = mutants(lecture)
     chosen = everything if chosen is None else chosen
     listed = equivalents(lecture, everything)
-    jobs = [Job({mutant.exercise: mutant.code}, seed, "own", math.ceil(seconds), brief=True) for mutant in chosen]
+    jobs = [Job({mutant.exercise: mutant.code}, seed, "own", seconds, brief=True) for mutant in chosen]
     bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="mutant", disable=None if progress else True)
     outcomes = dict(bar)
-    return [judge(lecture, mutant, outcomes[number], listed) for number, mutant in enumerate(chosen)]
+    killed = Counter(_key(mutant) for number, mutant in enumerate(chosen) if not _alive(outcomes[number]))
+    standing = Counter(map(_key, everything)) - killed
+    verdicts = []
+    for number, mutant in enumerate(chosen):
+        verdict = judge(lecture, mutant, outcomes[number], listed)
+        spared = not verdict.ok and verdict.reason and _key(mutant) in standing
+        verdicts.append(replace(verdict, reason="", ok=True) if spared else verdict)
+    return verdicts
+
+
+def _key(mutant: Mutant) -> Key:
+    return mutant.exercise, mutant.before, mutant.after
+
+
+def _alive(outcome: Outcome) -> bool:
+    return not outcome.lost() and not outcome.ended
 
 
 def explain(lecture: Lecture, verdict: MutantVerdict) -> str:

@@ -631,6 +631,7 @@ with check("padding counts for nothing", points=0.5):
         tokens[0, 4:], tokens[1, 2:] = pad, pad
         # A yardstick that only needs the shift: the loss of each unpadded sequence, put together by the number of targets.
         parts = [(lm_loss(logits[i : i + 1, :n], tokens[i : i + 1, :n]), n - 1) for i, n in enumerate((4, 2, 6))]
+        check.law(all(loss > 0 for loss, _ in parts), "the loss of random logits is above 0; yours is not")
         check.close(
             lm_loss(logits, tokens, pad),
             sum(float(loss) * n for loss, n in parts) / sum(n for _, n in parts),
