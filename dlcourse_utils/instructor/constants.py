@@ -41,21 +41,26 @@ def try_constants(runner: Runner, lecture: Lecture, only: str | None = None, *, 
     """
     cells = {cell.id: cell.source for cell in lecture.notebook.cells}
     chosen = [exercise for exercise in lecture.exercises if only in (None, exercise.id)]
-    tried = [(exercise, kind) for exercise in chosen for kind in KINDS]
+    tried = [(exercise, kind) for exercise in chosen for kind in KINDS if kind != "the visible answers" or _depends(cells[exercise.id])]
     jobs = [Job({exercise.id: _answer(exercise, kind, cells)}, seed, "own") for exercise, kind in tried]
     bar = tqdm(runner.results(lecture, jobs), desc=lecture.name, total=len(jobs), unit="constant", disable=None if progress else True)
     outcomes = dict(bar)
     return [_judge(lecture, *tried[number], outcomes[number], cells) for number in range(len(jobs))]
 
 
-def _names(source: str) -> list[str]:
+def _asked(source: str) -> list[ast.FunctionDef | ast.ClassDef]:
     """What a solution cell asks students to write."""
-    return [node.name for node in ast.parse(stubbed(source)).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return [node for node in ast.parse(stubbed(source)).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def _depends(source: str) -> bool:
+    """Whether an answer depends on anything: to know by heart what a function without arguments gives is to answer it."""
+    return any(isinstance(node, ast.ClassDef) or bool(ast.unparse(node.args)) for node in _asked(source))
 
 
 def _answer(exercise: Exercise, kind: str, cells: dict[str, str]) -> str:
     """The solution cell, followed by what exchanges its names."""
-    names = _names(cells[exercise.id])
+    names = [node.name for node in _asked(cells[exercise.id])]
     lines = [cells[exercise.id], "from dlcourse_utils.instructor import hollow as _hollow"]
     if kind == "the visible answers":
         lines += [f"{name} = _hollow.by_heart({name})" for name in names]

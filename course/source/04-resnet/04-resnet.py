@@ -876,6 +876,11 @@ with check("the right parts, and a projection only where shapes change", points=
             (block.shortcut is None) == (not residual),
             f"{named}: shortcut is {'None' if block.shortcut is None else 'there'}; expected {'a module' if residual else 'None'}",
         )
+    x = torch.randn(2, 3, 4, 4, generator=check.gen)
+    block = BasicBlock(3, 6, 2).eval()
+    check.shape(block(x), (2, 6, 2, 2))
+    check.law(block(x).std() > 0, "the output differs from place to place; yours is the same everywhere")
+    check.close(block(x.flip(0)), block(x).flip(0), atol=1e-5)
 
 with check("agrees with torch's functions in training and in evaluation", points=1):
     for cin, cout, stride, residual in BLOCKS:

@@ -890,6 +890,8 @@ with check("renumbering the nodes renumbers the result", points=1):
         before, after = message_passing(x, ei, phi, gamma, "mean"), message_passing(renumbered, new_number[ei], phi, gamma, "mean")
         check.shape(after, (n, 2))
         check.close(after[new_number], before, mistakes=layer_told(renumbered, new_number[ei], phi, gamma, "mean"))
+        fewer = message_passing(x, ei[:, :1], phi, gamma, "mean")
+        check.law(not torch.allclose(fewer, before), "the result depends on which edges there are; yours does not")
 
 with check("after k layers a node depends on nodes within k hops, and on no others", points=1.5):
     n = 6
@@ -1488,7 +1490,15 @@ def renumbered_only(rounds=4):
     return any(colours_of(wheel, rounds) != colours_of(wheel, rounds) for _ in range(3))
 
 
+def must_see_neighbours():
+    """Any colouring at all tells nodes with a neighbour from those without."""
+    pair_and_three = nx.Graph([(0, 1)])
+    pair_and_three.add_nodes_from((2, 3, 4))
+    check.equal(sorted(colours_of(pair_and_three, 4).values()), [2, 3])
+
+
 with check("the numbering of nodes and edges does not matter", points=0.5, off_limits=networkx_colouring):
+    must_see_neighbours()
     for n, share in ((1, 0.5), (5, 0.5), (8, 0.4), (12, 0.2)):
         graph = nx.gnp_random_graph(n, share, seed=int(check.rng.integers(2**31)))
         check.law(
@@ -1511,6 +1521,7 @@ with check("one more round sees one step further", points=0.5, off_limits=networ
         )
 
 with check("pairs that colouring does not tell apart get equal results", points=1, off_limits=networkx_colouring):
+    must_see_neighbours()
     hexagon, triangles = nx.cycle_graph(6), nx.disjoint_union(nx.cycle_graph(3), nx.cycle_graph(3))
     molecules = (
         nx.Graph([(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0), (4, 6), (6, 7), (7, 8), (8, 9), (9, 5)]),
@@ -1913,6 +1924,8 @@ with check("the same seed gives the same scores", points=0.5, seconds=60):
         np.allclose(torch.as_tensor(first).detach().numpy(), torch.as_tensor(second).detach().numpy(), atol=1e-5),
         "two calls with the same seed gave different scores.\nThe first weights do not come from the seed. Seed the generator at the start of the function.",
     )
+    turned = train_karate(karate_ei, torch.where(two_labels < 0, two_labels, 1 - two_labels), seed)
+    check.law(not torch.allclose(torch.as_tensor(first), torch.as_tensor(turned)), "other labels give other scores; yours do not depend on the labels")
 ### END HIDDEN TESTS
 check.report()
 

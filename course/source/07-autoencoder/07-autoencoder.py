@@ -1500,7 +1500,8 @@ with check("forward draws with reparam, and everything learns", points=0.75):
 with check("mean and log-variance may be any number", points=0.25):
     model, x = fresh_vae(6, 5, 24, seed=check.seeds(1)[0]), 3 * torch.randn(200, 6, generator=check.gen)
     with torch.no_grad():
-        for name, part in zip(("mean", "log-variance"), model.encode(x), strict=True):
+        for name, part, turned in zip(("mean", "log-variance"), model.encode(x), model.encode(x.flip(0)), strict=True):
+            check.law(torch.allclose(turned, part.flip(0), atol=1e-4), f"the {name} of an example is its own, whatever its place; yours is not")
             check.law(
                 part.min() < 0 < part.max(),
                 f"over 200 inputs the {name} takes both signs; yours lies between {float(part.min()):.3g} and {float(part.max()):.3g}",

@@ -699,13 +699,14 @@ with check("goes downhill, twice, from whatever gradients there were", points=1)
 
 with check("leaves the generator alone", points=1):
     G, D = players(check.seeds(1)[0])
-    before, marks = flat(G), [torch.randn(p.shape, generator=check.gen, dtype=p.dtype) for p in G.parameters()]
+    before, still, marks = flat(G), flat(D), [torch.randn(p.shape, generator=check.gen, dtype=p.dtype) for p in G.parameters()]
     for parameter, mark in zip(G.parameters(), marks, strict=True):
         parameter.grad = mark.clone()
     optimizer = torch.optim.SGD(D.parameters(), lr=0.1)
     x, z = (torch.randn(5, d, generator=check.gen, dtype=torch.float64) for d in (3, 2))
     loss = d_step(G, D, optimizer, x, z)
     check.close(flat(G), before, mistakes={"The generator's parameters moved.": flat(G)})
+    check.law(not torch.equal(flat(D), still), "one step moves the discriminator; yours left it where it was")
     left = [p.grad for p in G.parameters()]
     check.law(
         all(p.requires_grad for p in (*G.parameters(), *D.parameters())),
@@ -1419,7 +1420,7 @@ check.use(d_step=noting_d_step, g_step=idle_g_step)
 
 with check("decided by its seed", points=0.5, seconds=60):
     runs = []
-    for state, seed in ((1, 5), (2, 5)):
+    for state, seed in ((1, 5), (2, 5), (2, 6)):
         noise.clear()
         with torch.random.fork_rng():
             torch.manual_seed(state)
@@ -1427,6 +1428,10 @@ with check("decided by its seed", points=0.5, seconds=60):
     check.law(
         torch.allclose(runs[0][0], runs[1][0], atol=1e-3) and np.allclose(runs[0][1], runs[1][1]),
         "the same seed gives the same generator; yours differ. Call torch.manual_seed or training.seed_everything first",
+    )
+    check.law(
+        runs[1][1] != runs[2][1] or not torch.allclose(runs[1][0], runs[2][0]),
+        "another seed gives another generator, or other noise; yours does not depend on `seed`",
     )
 ### END HIDDEN TESTS
 check.report()
