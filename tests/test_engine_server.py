@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from ipykernel.iostream import OutStream
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from test_engine_execute import executed, labelled, notebook, value
 
-from dlcourse_utils.instructor.engine import sandbox
+from dlcourse_utils.instructor.engine import sandbox, server
 from dlcourse_utils.instructor.engine.forkserver import Server
 from dlcourse_utils.instructor.engine.imports import imported
 from dlcourse_utils.instructor.engine.output import CUT_OFF, Bounded
@@ -44,9 +46,9 @@ def test_what_setup_imports_is_there_before_the_kernel_starts_and_what_an_answer
 
 
 def test_server_that_was_asked_for_nothing_ends_at_once():
-    server = Server()
+    started_early = Server()
     started = time.monotonic()
-    server.close()
+    started_early.close()
     assert time.monotonic() - started < 1.0, "it does not wait for the imports"
 
 
@@ -90,12 +92,31 @@ def test_flood_of_output_costs_the_flood_alone():
 
 
 @walled
-def test_processes_that_take_too_much_memory_together_end_and_cost_their_exercise():
-    many = (
-        "def mean():\n    for _ in range(9):\n        if os.fork() == 0:\n            kept = bytearray(b'1') * 200_000_000\n            time.sleep(60)\n"
-        "    time.sleep(60)"
-    )
+def test_processes_that_an_answer_started_are_ended_when_they_take_too_much_memory_together():
+    many = """def mean():
+        for _ in range(9):
+            if os.fork() == 0:
+                kept = bytearray(b"1") * 200_000_000
+                time.sleep(60)
+        return [os.wait()[1] for _ in range(9)]
+    """
     outputs, notes, _ = executed(notebook(many), kernel_memory=800 * 2**20, timeout=30)
-    assert outputs["test-mean"][-1].ename == "KernelLost"
-    assert notes.seconds["test-mean"] < 15, "it is not tried again"
+    assert value(outputs["test-mean"]) == str([int(signal.SIGKILL)] * 9)
     assert value(outputs["test-spread"]) == "(2, 1)"
+    assert notes.remarks == []
+
+
+def test_kernel_is_ended_where_that_does_not_help(monkeypatch):
+    ended = []
+    monkeypatch.setattr(server.usage, "exceed", lambda most: most == 17)
+    monkeypatch.setattr(server.usage, "end_strangers", lambda: ended.append(True))
+    here, there = socket.socketpair()
+    before = signal.getsignal(signal.SIGCHLD)
+    with here, there, subprocess.Popen(["sleep", "60"]) as kernel:
+        try:
+            assert server._until_the_end(kernel.pid, here, 17) == server._TOO_LARGE
+        finally:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, before)
+            kernel.kill()
+    assert ended

@@ -85,6 +85,8 @@ class Room:
             reason = self._holder.communicate()[1].decode(errors="replace").strip()
             raise NoWallError(f"There is no sandbox: bubblewrap failed ({reason or 'it said nothing'}). {CURE}")
         self.pid = int(json.loads(said)["child-pid"])
+        #: Who those become that walk in, where root grades.
+        self.user = _FIRST_UID + os.getpid() % _UIDS
 
     def _echo(self) -> bool:
         """Whether the holder runs: it answers only when the room stands."""
@@ -155,19 +157,18 @@ def run_inside(room: Room | None, limits: Limits, work: Callable[[], None]) -> i
     The caller stays in the room: it sees the room's files from then on, and whatever else it forks is in there, too. A fork of a large process
     is dear, so it is not done for the walk alone. Without a room there are only the limits.
     """
-    user = _FIRST_UID + os.getpid() % _UIDS
     if room is not None:
         flags = _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS | _CLONE_NEWNS | (_CLONE_NEWUSER if os.geteuid() else 0)
         _call("setns", os.pidfd_open(room.pid), flags)
     child = os.fork()  # only a child of ours is in the room's process table
-    return child or _end_with(lambda: _work_inside(room, limits, user, work))
+    return child or _end_with(lambda: _work_inside(room, limits, work))
 
 
-def _work_inside(room: Room | None, limits: Limits, user: int, work: Callable[[], None]) -> None:
+def _work_inside(room: Room | None, limits: Limits, work: Callable[[], None]) -> None:
     os.setsid()  # so that who ends this group ends all of it
     if room is None:
         _end_with_parent()
-    _give_up_rights(room is not None, limits, user)
+    _give_up_rights(limits, None if room is None else room.user)
     work()
 
 
@@ -192,7 +193,8 @@ def _end_with(work: Callable[[], object]) -> NoReturn:
         os._exit(status)
 
 
-def _give_up_rights(walled: bool, limits: Limits, user: int) -> None:
+def _give_up_rights(limits: Limits, user: int | None) -> None:
+    """Take the limits on; behind a wall, where there is a ``user`` to become, give every right away, too."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
     bounds = {
         resource.RLIMIT_CORE: 0,
@@ -202,11 +204,11 @@ def _give_up_rights(walled: bool, limits: Limits, user: int) -> None:
     }
     if size:  # elsewhere the size of an interpreter is no measure of what it uses
         bounds[resource.RLIMIT_AS] = size + limits.memory
-    if walled:  # outside, the user's other processes would count
+    if user is not None:  # outside, the user's other processes would count
         bounds[resource.RLIMIT_NPROC] = limits.processes
     for kind, bound in bounds.items():
         resource.setrlimit(kind, (bound, bound))
-    if not walled:
+    if user is None:
         return
     for capability in range(64):
         _libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that this system does not know are none to lose

@@ -174,7 +174,9 @@ def _until_the_end(kernel: int, connection: socket.socket, most: int) -> int | N
         elif ready:
             return None
         elif usage.exceed(most):
-            return _TOO_LARGE
+            usage.end_strangers()  # perhaps an earlier answer's: they are not to cost the exercise that is running now
+            if usage.exceed(most):
+                return _TOO_LARGE
 
 
 def _clear(room: Room | None, kernel: int) -> None:
