@@ -29,14 +29,13 @@ Write = Callable[[Path, NotebookNode], None]
 
 @dataclass(frozen=True)
 class Hostile:
-    """What is handed in, under which name, and what it deserves: points by exercise; of ``may_lose`` it may get none as well."""
+    """What is handed in, under which name, and what it deserves: points by exercise."""
 
     case: str
     write: Write
     mean: float
     spread: float
     student: str
-    may_lose: str = ""
 
     @property
     def deserved(self) -> dict[str, float]:
@@ -46,9 +45,9 @@ class Hostile:
 CASES: list[Hostile] = []
 
 
-def case(name: str, mean: float, spread: float, *, student: str = "", may_lose: str = "") -> Callable[[Write], Write]:
+def case(name: str, mean: float, spread: float, *, student: str = "") -> Callable[[Write], Write]:
     def add(write: Write) -> Write:
-        CASES.append(Hostile(name, write, mean, spread, student or f"h{len(CASES):02}", may_lose))
+        CASES.append(Hostile(name, write, mean, spread, student or f"h{len(CASES):02}"))
         return write
 
     return add
@@ -166,12 +165,12 @@ beside("a module in place of torch", lambda folder: (folder / "random.py").write
 # --- cells ---
 
 
-def edited(name: str, edit: Callable[[NotebookNode], object], mean: float = 4, spread: float = 3, *, may_lose: str = "") -> None:
+def edited(name: str, edit: Callable[[NotebookNode], object], mean: float = 4, spread: float = 3) -> None:
     def write(folder: Path, notebook: NotebookNode) -> None:
         edit(notebook)
         save(folder, notebook)
 
-    case(name, mean, spread, may_lose=may_lose)(write)
+    case(name, mean, spread)(write)
 
 
 def drop(*names: str) -> Callable[[NotebookNode], object]:
@@ -259,6 +258,7 @@ harmless("sys.exit()", "", "sys.exit(3)")
 harmless("a warning", "import warnings; warnings.warn('deprecated')")
 harmless("a line on stderr", "os.write(2, b'oops')")
 harmless("a flood of prints", "print('x' * 1000000)")
+harmless("200 MB of output", "", "print('x' * 200_000_000)")
 harmless("a clean-up that takes long", "", "import atexit; atexit.register(time.sleep, 600)")
 harmless("a network", "import socket\ntry: socket.create_connection(('192.0.2.1', 80), timeout=5)\nexcept OSError: pass\nelse: return 0")
 harmless("a full disk", "try:\n    if not os.path.exists('/tmp/full'): open('/tmp/full', 'wb').write(bytes(300_000_000))\nexcept OSError: pass")
@@ -292,7 +292,5 @@ does("a loop", "while True: pass")
 does("a loop that ignores interrupts", "while True:\n    try: time.sleep(1)\n    except BaseException: pass")
 does("a loop in the cell that ignores interrupts", _RIGHT, "while True:\n    try: time.sleep(1)\n    except BaseException: pass")
 does("memory without end", "kept = []\nwhile True: kept.append(bytearray(2**28))")
-# The kernel's connection is closed when so much comes at once; whether it is back in time for its own exercise is a matter of milliseconds.
-edited("200 MB of output", answer(_RIGHT, "print('x' * 200_000_000)"), may_lose="mean")
 does("a fork bomb", "while True: os.fork()")
 does("every connection closed", "os.closerange(3, 512); time.sleep(60)")
