@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Collection, Iterator, Sequence
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -20,6 +21,8 @@ def needed(answers: Sequence[str], own: Sequence[str], exercises: Collection[str
         own: the source of each code cell that the student added.
         exercises: the names that the exercises ask for; a cell that defines one of them is an answer itself.
     """
+    if not own:
+        return set()
     wanted = set(exercises).union(*(_names(answer)[1] for answer in answers))
     cells = [_names(source) for source in own]
     chosen: set[int] = set()
@@ -36,14 +39,15 @@ def defines(source: str, name: str) -> bool:
     return name in _names(source)[0]
 
 
-def _names(source: str) -> tuple[set[str], set[str]]:
+@functools.lru_cache(maxsize=1_024)  # a submission is rebuilt twice: to be run, and to be graded
+def _names(source: str) -> tuple[frozenset[str], frozenset[str]]:
     """What a cell binds or changes, and what it reads; nothing where it is not Python, since it would not run either."""
     try:
         python = _notebook_python.transform_cell(source)
         binds, reads = names(python)
-        return binds | set(_changed(ast.parse(python))), reads
+        return frozenset(binds).union(_changed(ast.parse(python))), frozenset(reads)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set(), set()
+        return frozenset(), frozenset()
 
 
 def _changed(tree: ast.AST) -> Iterator[str]:

@@ -4,8 +4,8 @@ Plain nbgrader runs a student's code with the rights of whoever grades. So here 
 kernel: no network, no files but a course of its own, no rights, and bounds on memory, processes, files and time. Each submission is graded in a
 room and a course that no other has touched, beside a classmate who was graded before and one who is graded after it.
 
-``python -m dlcourse_utils.instructor.engine.plain CHECKOUT ROOT STUDENT`` grades one and prints its row as JSON; it walks into the room by
-forks, which must not share another's threads.
+``python -m dlcourse_utils.instructor.engine.plain CHECKOUT ROOT WORKERS STUDENT…`` does it and prints a row each as a line of JSON; it is a process
+of its own because what it forks must not share another's threads.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
@@ -40,7 +41,7 @@ from dlcourse_utils.instructor.engine.sandbox import Limits, Room, run_inside
 #: What the grader, its kernels and what those start may use; all of it together no more memory than this either.
 _LIMITS = Limits(memory=4 * 2**30, disk=2**30, files=1_024)
 #: An instructor's patience: wall time for one hostile submission and one classmate's.
-_SECONDS = 90
+_SECONDS = 120
 #: Where the course lies in a room, and the home of who grades there.
 _INSIDE, _HOME = Path("/tmp/checkout"), Path("/tmp/home")
 
@@ -62,27 +63,50 @@ def grade(checkout: Path, root: Path, *, workers: int, on_row: Callable[[Row], o
         command = [sys.executable, "-m", "nbgrader", "autograde", lecture.name, "--student", CLASSMATES[0]]
         subprocess.run(command, cwd=root / "course", check=True, capture_output=True)
 
-    def one(student: str) -> Row:
-        command = [sys.executable, "-m", __name__, str(checkout), str(root), student]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise CourseError(f"plain nbgrader could not be tried on '{student}': {done.stderr.strip()[-500:]}")
-        row = Row(**json.loads(done.stdout))
-        on_row(row)
-        return row
+    rows = {}
+    students = [hostile.student for hostile in submissions.CASES]
+    command = [sys.executable, "-m", __name__, str(checkout), str(root), str(workers), *students]
+    with (root / "log").open("a") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            row = Row(**json.loads(line))
+            rows[row.case] = row
+            on_row(row)
+    try:
+        return [rows[hostile.case] for hostile in submissions.CASES]
+    except KeyError as missing:
+        raise CourseError(f"plain nbgrader could not be tried on {missing}; {root / 'log'} says why.") from None
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, [hostile.student for hostile in submissions.CASES]))
 
-
-def _main(checkout: str, root: str, student: str) -> None:
+def _main(checkout: str, root: str, workers: str, *students: str) -> None:
+    """Fork a process for each student, ``workers`` of them at a time."""
     submissions = find_tests(Path(checkout), "hostile.submissions")
-    (hostile,) = (case for case in submissions.CASES if case.student == student)
+    running = 0
+    for student in students:
+        if running == int(workers):
+            os.wait()
+            running -= 1
+        running += 1
+        if os.fork() == 0:
+            try:
+                (hostile,) = (case for case in submissions.CASES if case.student == student)
+                print(json.dumps(asdict(_graded(Path(root), hostile, submissions))), flush=True)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)
+    while running:
+        os.wait()
+        running -= 1
+
+
+def _graded(root: Path, hostile: Any, submissions: ModuleType) -> Row:
+    """What plain nbgrader makes of one submission."""
     course = io.BytesIO()
     with tarfile.open(fileobj=course, mode="w") as packed:
-        packed.add(Path(root, "course"), "course")
-    (lecture,) = lectures(Path(root))
-    lecture = Lecture(_INSIDE, lecture.name)
+        packed.add(root / "course", "course")
+    (outside,) = lectures(root)
+    lecture = Lecture(_INSIDE, outside.name)
     found, tell = os.pipe()
     with contextlib.closing(Room(_LIMITS)) as room:
         started = time.monotonic()
@@ -93,17 +117,17 @@ def _main(checkout: str, root: str, student: str) -> None:
         seconds = time.monotonic() - started
         time.sleep(1.0)  # for what ends with the grader
         left = len(usage.strangers(processes))
-        _walk_in(room, lambda: _tell(tell, lecture, (student, *CLASSMATES), submissions.MARK))
+        _walk_in(room, lambda: _tell(tell, lecture, (hostile.student, *CLASSMATES), submissions.MARK))
         os.close(tell)
         with open(found, "rb") as told:
             said: dict[str, Any] = json.loads(told.readline())
     left += said["files"]
-    full = {exercise.id: exercise.points for exercise in Lecture(Path(root), lecture.name).exercises}
+    full = {exercise.id: exercise.points for exercise in outside.exercises}
     given, *others = said["points"]
     classmate_ok = all(points == full for points in others)
     ok = given == hostile.deserved and classmate_ok and not left and seconds < _SECONDS
     total = None if given is None else sum(given.values())
-    print(json.dumps(asdict(Row(hostile.case, sum(hostile.deserved.values()), total, classmate_ok, left, round(seconds, 2), ok))))
+    return Row(hostile.case, sum(hostile.deserved.values()), total, classmate_ok, left, round(seconds, 2), ok)
 
 
 def _walk_in(room: Room, work: Callable[[], None]) -> int:
