@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import minicourse
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from dlcourse_utils.instructor import cli
 from dlcourse_utils.instructor.cases import Verdict
 from dlcourse_utils.instructor.constants import ConstantVerdict, try_constants
 from dlcourse_utils.instructor.course import CourseError, Lecture, find_root, lectures
-from dlcourse_utils.instructor.hollow import Lookup, by_heart, constant
+from dlcourse_utils.instructor.hollow import KINDS, Lookup, by_heart, constant
 from dlcourse_utils.instructor.leaks import secrets_of
 from dlcourse_utils.instructor.mutants import Mutant, mutants, mutate, sample
 from dlcourse_utils.instructor.proof import summarise
@@ -268,25 +271,53 @@ def test_an_answer_that_computes_nothing_passes_no_hidden_check(runner: Runner, 
 
 
 def test_a_class_gets_methods_that_compute_nothing_and_leave_no_result_behind() -> None:
-    class Counter:
+    class Score:
         def __init__(self) -> None:
             self.total = 3.0
 
         def add(self, number: float) -> None:
             self.total += number
 
-        def __add__(self, other: float) -> Counter:
+        def __add__(self, other: float) -> Score:
             return Twin()
 
     for kind, total in (("zeros", 0.0), ("a constant", 0.5)):
-        Twin = constant(kind, Counter)
-        counter = Twin()
-        counter.add(4.0)
-        assert counter.total == 3.0
-        assert isinstance(counter + 2.0, Counter)
-        assert (counter + 2.0).total == total
-    assert constant("its input", Counter)() + 2.0 == 2.0
-    assert constant("None", Counter)() + 2.0 is None
+        Twin = constant(kind, Score)
+        score = Twin()
+        score.add(4.0)
+        assert score.total == 3.0
+        assert isinstance(score + 2.0, Score)
+        assert (score + 2.0).total == total
+    assert constant("its input", Score)() + 2.0 == 2.0
+    assert constant("None", Score)() + 2.0 is None
+
+
+def test_what_computes_nothing_leaves_nothing_behind_and_refuses_nothing() -> None:
+    heard: list[float] = []
+
+    def walk(model: nn.Linear, spy: Callable[[float], None]) -> torch.Tensor:
+        spy(1.0)
+        with torch.no_grad():
+            model.weight += torch.rand(())
+        return model(torch.ones(2))
+
+    model = nn.Linear(2, 3)
+    weight, state = model.weight.clone(), torch.get_rng_state()
+    for kind in KINDS[:-1]:
+        found = constant(kind, walk)(model, heard.append)
+        assert kind in ("None", "its input") or found.shape == (3,)
+    assert heard == []
+    assert torch.equal(model.weight, weight)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert constant("zeros", lambda n: 1 / n)(0) == 0.0
+
+
+def test_a_network_and_a_count_that_compute_nothing_have_the_right_form() -> None:
+    network = constant("zeros", lambda: nn.Sequential(nn.Linear(2, 3), nn.ReLU()))()
+    assert [tuple(parameter.shape) for parameter in network.parameters()] == [(3, 2), (3,)]
+    assert torch.equal(network(torch.ones(4, 2)), torch.zeros(4, 3))
+    assert torch.equal(network[0](torch.ones(4, 2)), torch.zeros(4, 3))
+    assert constant("a constant", lambda: Counter("aab"))() == {0.5: 3}
 
 
 def test_what_is_known_by_heart_is_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:

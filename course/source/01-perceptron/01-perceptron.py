@@ -343,6 +343,7 @@ with check("the weights are the sum of the mistakes", points=1):
     for n, d, eta in ((1, 1, 1.0), (3, 6, 0.3), (5, 10, 2.5), (4, 8, 1.0)):
         X, labels = check.rng.normal(size=(n, d)), check.rng.choice([-1, 1], size=n)
         w, mistakes = perceptron_fit(X, labels, eta, 60)
+        check.law(np.any(np.asarray(w)), "weights of 0 are wrong about every point, so at least one update is made; yours are all 0")
         steps = labels[:, None] * np.column_stack([np.ones(n), X])
         counts = np.linalg.lstsq(steps.T, np.asarray(w) / eta, rcond=None)[0]
         whole = np.round(counts)
@@ -1319,7 +1320,13 @@ with check("k folds have 2**k pieces", points=2):
 
 with check("k hidden layers of at most 3 units", points=1):
     for k in (1, 4, 7):
-        widths = [len(np.asarray(b)) for _, b in tent_net(k)]
+        net = tent_net(k)
+        values = relu_net(net, np.linspace(0, 1, 300))
+        check.law(
+            np.ptp(values) > 0.1 and -1e-6 <= values.min() and values.max() <= 1 + 1e-6,
+            f"tent_net({k}) maps [0, 1] into itself and is not flat; its values lie between {values.min():.3g} and {values.max():.3g}",
+        )
+        widths = [len(np.asarray(b)) for _, b in net]
         check.law(
             len(widths) == k + 1 and max(widths) <= 3,
             f"tent_net({k}) has {k} hidden layers of 2 or 3 units, then the output; got layers of {widths} units",
