@@ -1323,7 +1323,7 @@ with check("k hidden layers of at most 3 units", points=1):
         net = tent_net(k)
         values = relu_net(net, np.linspace(0, 1, 300))
         check.law(
-            np.ptp(values) > 0.1 and -1e-6 <= values.min() and values.max() <= 1 + 1e-6,
+            np.ptp(values) > 0.1 and values.min() >= -1e-6 and values.max() <= 1 + 1e-6,
             f"tent_net({k}) maps [0, 1] into itself and is not flat; its values lie between {values.min():.3g} and {values.max():.3g}",
         )
         widths = [len(np.asarray(b)) for _, b in net]
