@@ -277,7 +277,8 @@ def test_a_class_gets_methods_that_compute_nothing_and_leave_no_result_behind() 
             self.total += number
 
         def __add__(self, other: float) -> Score:
-            return Twin()
+            twin: Score = Twin()
+            return twin
 
     for kind, total in (("zeros", 0.0), ("a constant", 0.5)):
         Twin = constant(kind, Score)
@@ -297,7 +298,8 @@ def test_what_computes_nothing_leaves_nothing_behind_and_refuses_nothing() -> No
         spy(1.0)
         with torch.no_grad():
             model.weight += torch.rand(())
-        return model(torch.ones(2))
+        result: torch.Tensor = model(torch.ones(2))
+        return result
 
     model = nn.Linear(2, 3)
     weight, state = model.weight.clone(), torch.get_rng_state()

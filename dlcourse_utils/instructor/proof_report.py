@@ -81,7 +81,7 @@ def rows(lectures: Sequence[Lecture], verdicts: Sequence[Verdict], fates: Sequen
                         survived=sum(fate.fate == "survived" for fate in met),
                         empty=len(nothing),
                         refused=sum(verdict.ok for verdict in nothing),
-                        seconds=round(sum(verdict.seconds for verdict in (*named, *met, *nothing)), 2),
+                        seconds=round(sum(sum(verdict.seconds for verdict in kind) for kind in (named, met, nothing)), 2),
                     )
                 )
     return found
@@ -109,7 +109,8 @@ def write(
     table = rows(lectures, verdicts, fates, empty)
     names = dict.fromkeys(row.lecture for row in table)
     totals = [total([row for row in table if row.lecture == name], name) for name in names]
-    failed = [verdict for verdict in (*verdicts, *empty) if not verdict.ok]
+    failed: list[Verdict | ConstantVerdict] = [verdict for verdict in verdicts if not verdict.ok]
+    failed += [verdict for verdict in empty if not verdict.ok]
     alive = [fate for fate in fates if fate.fate in ("equivalent", "survived") or not fate.ok]
     report = {
         "summary": summary,
