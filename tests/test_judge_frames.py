@@ -147,7 +147,7 @@ def test_a_frame_too_large_is_refused_before_it_is_read(sizes):
 def test_a_frame_that_never_ends_is_given_up():
     here, there = socket.socketpair()
     with here, there:
-        there.sendall(pack([1, 2], [b"abc"])[:-1])
+        there.sendall(b"".join(pack([1, 2], [b"abc"]))[:-1])
         with pytest.raises(Gone, match="in time"):
             Channel(here).receive(0.05)
 

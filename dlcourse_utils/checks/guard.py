@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -11,12 +12,13 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlcourse_utils.checks.compare import as_array
 from dlcourse_utils.checks.outcome import CheckFailed, OffLimits, TimeUp
@@ -197,12 +199,98 @@ def untouched(values: tuple[Any, ...]) -> Iterator[None]:
     generators = _generator_states()
     yield
     for number, (value, old) in enumerate(zip(values, before, strict=True), start=1):
-        new = as_array(value, "an argument")
-        if new.shape != old.shape or not np.array_equal(new, old, equal_nan=old.dtype.kind in "fc"):
-            raise CheckFailed(f"Argument {number} was changed in place. Work on a copy, so that the caller's data stays as it was.")
+        if _differs(as_array(value, "an argument"), old):
+            raise _changed(number)
     for name, state in _generator_states().items():
         if generators.get(name, state) != state:
             raise CheckFailed(f"{name}'s global random generator was used. Draw from the generator or the seed that you are given, or do without.")
+
+
+@contextlib.contextmanager
+def handed_over(arguments: tuple[Any, ...]) -> Iterator[None]:
+    """Around a call of an answer: an array or tensor among its arguments that it overwrites is put back, and the check fails.
+
+    So whatever a test computes from its values, it computes from its own. What learns is there to be changed: tensors that want a gradient,
+    modules, optimizers, and what these were given when they were made.
+    """
+    before = [(value, _numbers(value)) for value in _plain_parts(arguments)]
+    written = []
+    try:
+        yield
+    finally:
+        for value, old in before:
+            if _numbers(value) != old:
+                _put_back(value, *old)
+                written.append(value)
+    if written:
+        raise overwritten(arguments, written)
+
+
+def handing_over(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the answer's as the test calls it, with ``handed_over`` around each call that is not made within another."""
+    within = False
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal within
+        if within:
+            return function(*args, **kwargs)
+        within = True
+        try:
+            with handed_over((*args, *kwargs.values())):
+                return function(*args, **kwargs)
+        finally:
+            within = False
+
+    return call
+
+
+def _plain_parts(value: Any) -> list[Any]:
+    """The arrays of numbers and the tensors without a gradient in a value, in lists and dicts too."""
+    torch = sys.modules.get("torch")
+    if isinstance(value, np.ndarray):
+        return [value] if value.dtype.kind in "biufc" and value.flags.writeable else []
+    if isinstance(value, list | tuple):
+        return [part for item in value for part in _plain_parts(item)]
+    if isinstance(value, dict):
+        return [part for item in value.values() for part in _plain_parts(item)]
+    if torch is None or not isinstance(value, torch.Tensor) or value.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return []
+    return [value]
+
+
+def _numbers(value: Any) -> tuple[tuple[int, ...], bytes]:
+    """The shape of an array or tensor, and its numbers."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    return tuple(value.shape), as_array(value).tobytes()
+
+
+def _put_back(value: Any, shape: tuple[int, ...], numbers: bytes) -> None:
+    if isinstance(value, np.ndarray):
+        value[...] = np.frombuffer(numbers, value.dtype).reshape(shape)
+        return
+    import torch
+
+    old = torch.frombuffer(bytearray(numbers), dtype=torch.float32 if value.dtype == torch.bfloat16 else value.dtype).reshape(shape)
+    if old.shape == value.shape:
+        value.data.copy_(old)
+    else:
+        value.data = old.to(value.dtype)
+
+
+def _differs(new: NDArray[Any], old: NDArray[Any]) -> bool:
+    return new.shape != old.shape or not np.array_equal(new, old, equal_nan=old.dtype.kind in "fc")
+
+
+def overwritten(arguments: tuple[Any, ...], written: Sequence[Any]) -> CheckFailed:
+    """What to say when an answer wrote to these values among its arguments."""
+    places = (n for n, argument in enumerate(arguments, start=1) if any(part is value for part in _plain_parts(argument) for value in written))
+    return _changed(next(places, 1))
+
+
+def _changed(number: int) -> CheckFailed:
+    return CheckFailed(f"Argument {number} was changed in place. Work on a copy, so that the caller's data stays as it was.")
 
 
 def _generator_states() -> dict[str, Any]:

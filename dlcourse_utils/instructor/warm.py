@@ -54,7 +54,9 @@ WARM_IMPORTS = (
     "matplotlib_inline.backend_inline",
     "ipywidgets",
     "scipy.stats",
+    "networkx",
     "sklearn.datasets",
+    "sklearn.metrics",
     "torchmetrics.image.fid",
     "dlcourse_utils.checks",
     "dlcourse_utils.claims",
@@ -184,8 +186,9 @@ def serve() -> None:
                 spine = os.fork()
                 if spine == 0:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+                    owner = os.dup(0)
                     os.dup2(nothing, 0)
-                    _leave_by_exit(Spine(json.loads(line), replies).walk)
+                    _leave_by_exit(Spine(json.loads(line), replies, owner).walk)
             _, status = os.waitpid(spine, 0)
         except SystemExit:
             if spine:
@@ -246,9 +249,15 @@ class _Child:
 
 
 class Spine:
-    """One lecture: runs what every job shares, and forks the jobs where they part."""
+    """One lecture: runs what every job shares, and forks the jobs where they part.
 
-    def __init__(self, request: Json, replies: int) -> None:
+    Args:
+        request: see ``Runner``.
+        replies: where results are written.
+        owner: the server's standard input. No other request comes before this one is done, so what can be read there is its end: the owner's, too.
+    """
+
+    def __init__(self, request: Json, replies: int, owner: int) -> None:
         self.cells: Sequence[Json] = request["cells"]
         self.jobs: Sequence[Json] = request["jobs"]
         self.workers: int = request["workers"]
@@ -257,6 +266,8 @@ class Spine:
         self.shell = Shell.instance()  # the one that get_ipython() and display() find
         self.children: dict[int, _Child] = {}
         self.selector = selectors.DefaultSelector()
+        self.owner = owner
+        self.selector.register(owner, selectors.EVENT_READ)
 
     def walk(self) -> None:
         """Run down the notebook once; every job's result is sent as soon as it is there."""
@@ -301,6 +312,8 @@ class Spine:
         """Take in what children have sent until something happens, and end those that are over or late."""
         soonest = min(child.started for child in self.children.values()) + self.wall_seconds
         for key, _ in self.selector.select(max(0.0, soonest - time.monotonic())):
+            if key.fd == self.owner:
+                raise SystemExit  # nobody reads the results any more
             child = self.children[key.fd]
             data = os.read(key.fd, 1 << 16)
             child.received += data

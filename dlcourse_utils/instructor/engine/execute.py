@@ -166,11 +166,16 @@ class Execute(PlainExecute):
 
         assert self.km is not None
         cell, cells = self.nb.cells[index], self.nb.cells
-        judge = self._judge = self._judge or provisioner.judge()
         seconds = self._get_timeout(cell)
+        setup = [i for i, other in enumerate(cells) if role(other) == "setup" and self._runs(other)]
+        if self._judge is None:
+            first = next(i for i in range(len(cells)) if self._is_test(i))
+            self._judged_setup = {i for i in setup if i < first}
+            self._judge = provisioner.Clerks.judge(tuple(cells[i].source for i in setup if i < first))
+        judge = self._judge
         try:
-            for i in range(index):
-                if role(cells[i]) == "setup" and self._runs(cells[i]) and i not in self._judged_setup:
+            for i in setup:
+                if i < index and i not in self._judged_setup:
                     await judge.ask({"run": cells[i].source}, None, self.startup_timeout + 120)
                     self._judged_setup.add(i)
             kernel: Any = self.km.provisioner

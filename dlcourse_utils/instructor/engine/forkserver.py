@@ -24,14 +24,18 @@ import dlcourse_utils
 
 @dataclass(frozen=True)
 class Order:
-    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do; or a judge, which needs the environment."""
+    """A kernel to start: its arguments, the connection (ports, key), its environment, and what it may do.
+
+    Or a judges' clerk, who needs the environment and the set-up; see ``judge.process``.
+    """
 
     arguments: list[str]
     connection: dict[str, Any]
     environment: dict[str, str]
     walled: bool
     limits: dict[str, int]
-    judge: bool = False
+    clerk: bool = False
+    setup: tuple[str, ...] = ()
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"

@@ -19,7 +19,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from dlcourse_utils.instructor.course import CourseError
 from dlcourse_utils.instructor.engine.forkserver import Order, Server
-from dlcourse_utils.instructor.engine.judge.client import Judge
+from dlcourse_utils.instructor.engine.judge.client import Clerk, Judge
 from dlcourse_utils.instructor.engine.sandbox import Limits
 
 #: A larger message from a kernel closes its connection, before it fills our memory.
@@ -118,11 +118,26 @@ class Warm(KernelProvisionerBase):
         await self.kill(restart)
 
 
-def judge() -> Judge:
-    """A judge for one notebook, forked from the warm server."""
-    connection = Server.instance().connect()
-    connection.sendall(Order([], {}, _environment(), False, {}, judge=True).line())
-    return Judge(connection)
+class Clerks:
+    """Where judges come from. There is one clerk at a time, as there is one lecture; the next lecture has another."""
+
+    _lock = threading.Lock()
+    _one: tuple[Order, Clerk] | None = None
+
+    @classmethod
+    def judge(cls, setup: tuple[str, ...]) -> Judge:
+        """A judge for one notebook of a lecture whose first set-up cells have these sources."""
+        order = Order([], {}, _environment(), False, {}, clerk=True, setup=setup)
+        with cls._lock:
+            if cls._one is not None and cls._one[0] == order:
+                with contextlib.suppress(OSError):  # it has ended, as the server may have
+                    return cls._one[1].judge()
+            if cls._one is not None:
+                cls._one[1].close()
+            connection = Server.instance().connect()
+            connection.sendall(order.line())
+            cls._one = order, Clerk(connection)
+            return cls._one[1].judge()
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from dlcourse_utils.instructor.course import SHOWN_ONLY, grade_id, role
+from dlcourse_utils.instructor.course import SHOWN_ONLY, CourseError, grade_id, role
 from dlcourse_utils.instructor.depends import defined
 from dlcourse_utils.instructor.engine import helpers
 from dlcourse_utils.instructor.engine.notes import Remark, harmless
@@ -39,7 +39,11 @@ class _Matches:
 
 
 def rebuild(released: Released, submission: Submission) -> tuple[NotebookNode, list[Remark]]:
-    """The notebook to grade, and what there is to say about the submission."""
+    """The notebook to grade, and what there is to say about the submission.
+
+    Raises:
+        CourseError: a released answer cell is no Python.
+    """
     notebook = copy.deepcopy(released.notebook)
     matches = _match(notebook.cells, submission.cells)
     remarks = [Remark(submission.trouble)] if submission.trouble else list(_remarks(notebook.cells, matches))
@@ -50,7 +54,7 @@ def rebuild(released: Released, submission: Submission) -> tuple[NotebookNode, l
         if cell.cell_type == "code":
             cell["outputs"], cell["execution_count"] = [], None
         if kind == "solution":
-            cell.metadata[DEFINES] = sorted(defined(cell.source))
+            cell.metadata[DEFINES] = _defined(cell)
         if kind in ("solution", "written") and index in matches.cells:
             found = matches.cells[index].source
             cell["source"] = found if kind == "solution" or found == cell.source else harmless(found)
@@ -67,6 +71,15 @@ def rebuild(released: Released, submission: Submission) -> tuple[NotebookNode, l
     below = {place: [extra[i] for i, (anchor, _) in enumerate(matches.own) if anchor == place] for place, _ in matches.own}
     notebook["cells"] = below.get(_AT_THE_TOP, []) + [new for i, cell in enumerate(notebook.cells) for new in (cell, *below.get(i, []))]
     return notebook, remarks
+
+
+def _defined(cell: NotebookNode) -> list[str]:
+    try:
+        return sorted(defined(cell.source))
+    except SyntaxError as error:
+        raise CourseError(
+            f"the released cell '{grade_id(cell)}' is no Python (line {error.lineno}: {error.msg}). Mend it in the lecture's source and release it again."
+        ) from error
 
 
 def _match(released: Sequence[NotebookNode], submitted: Sequence[Cell]) -> _Matches:

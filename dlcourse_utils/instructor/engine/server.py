@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from dlcourse_utils.instructor.engine import usage
 from dlcourse_utils.instructor.engine.forkserver import Order
@@ -115,8 +115,8 @@ def _keep(connection: socket.socket) -> None:
     kernel = 0
     try:
         order = Order(**json.loads(_line(lambda: connection.recv(1))))
-        if order.judge:
-            _be_a_judge(order, connection)
+        if order.clerk:
+            _be_a_clerk(order, connection)
         here, there = socket.socketpair()  # for the judge, and for the kernel
         limits = Limits(**order.limits)
         room = Room(limits) if order.walled else None
@@ -148,12 +148,11 @@ def _line(byte: Callable[[], bytes]) -> bytes:
     return line
 
 
-def _be_a_judge(order: Order, connection: socket.socket) -> None:
-    """In the forked process: run tests for whoever connected, until that ends. See ``judge.process``."""
+def _be_a_clerk(order: Order, connection: socket.socket) -> NoReturn:
     from dlcourse_utils.instructor.engine.judge import process
 
     _reseed(int(order.environment.get("DLCOURSE_SEED", "0")))
-    process.sit(connection, order.environment)
+    process.keep_office(connection, order.environment, order.setup, _collect)
 
 
 def _until_the_end(kernel: int, connection: socket.socket, most: int) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlcourse_utils.instructor.engine.judge.frames import MOST_BYTES, FrameError
+from dlcourse_utils.instructor.engine.judge.frames import MOST_BYTES, Buffer, FrameError
 
 NUMPY = {
     name: np.dtype(name)
@@ -27,6 +27,8 @@ _TORCH_NAMES = {dtype: name for name, dtype in _TORCH.items()}
 _MOST_DIMENSIONS = 32
 #: An array that takes more room than this many times its elements is sent without its gaps.
 _MOST_GAPS = 4
+#: Bytes below which a copy is cheaper than a view.
+_COPIED = 4096
 
 
 def can_cross(array: NDArray[Any]) -> bool:
@@ -36,12 +38,14 @@ def can_cross(array: NDArray[Any]) -> bool:
 
 def tensor_can_cross(tensor: torch.Tensor) -> bool:
     """Whether a tensor holds plain numbers, side by side in main memory."""
-    return tensor.dtype in _TORCH_NAMES and tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return tensor.is_cpu and tensor.dtype in _TORCH_NAMES and tensor.layout == torch.strided
 
 
 def numbers(tensor: torch.Tensor) -> NDArray[Any]:
     """A tensor's memory as an array; bfloat16 as the integers of its bits."""
-    plain = tensor.detach().resolve_conj().resolve_neg()
+    plain = tensor.detach()
+    if plain.is_complex() or plain.is_neg():
+        plain = plain.resolve_conj().resolve_neg()
     return (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
@@ -61,10 +65,10 @@ def dtypes(name: str) -> tuple[np.dtype[Any], torch.dtype]:
     return NUMPY.get(name, np.dtype("int16")), _TORCH[name]
 
 
-def write(array: NDArray[Any]) -> tuple[list[Any], bytes]:
-    """(shape, strides in bytes, offset of the first element) and the bytes of an array."""
+def write(array: NDArray[Any]) -> tuple[list[Any], Buffer]:
+    """(shape, strides in bytes, offset of the first element) and the bytes of an array, or a view of them: send it before the array changes."""
     if array.size == 0 or array.flags.c_contiguous:
-        return [list(array.shape), None, 0], array.tobytes()
+        return [list(array.shape), None, 0], array.tobytes() if array.nbytes < _COPIED else array.reshape(-1).view(np.uint8).data
     reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
     offset, size = -sum(r for r in reach if r < 0), sum(map(abs, reach)) + array.itemsize
     if size > _MOST_GAPS * array.nbytes:
@@ -75,7 +79,7 @@ def write(array: NDArray[Any]) -> tuple[list[Any], bytes]:
 
 
 def read(dtype: np.dtype[Any], layout: Any, data: memoryview) -> NDArray[Any]:
-    """The array that ``write`` wrote.
+    """The array that ``write`` wrote; a large one is where its bytes are.
 
     Raises:
         FrameError: layout and bytes do not fit each other, or it is too large.
@@ -87,8 +91,7 @@ def read(dtype: np.dtype[Any], layout: Any, data: memoryview) -> NDArray[Any]:
             raise FrameError("an array without a layout")
     if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize > MOST_BYTES:
         raise FrameError("an array larger than any may be")
-    room = np.empty(max(len(data), dtype.itemsize), np.uint8)
-    room[: len(data)] = np.frombuffer(data, np.uint8)
+    room = np.frombuffer(data, np.uint8) if len(data) >= _COPIED and not data.readonly else _copy(data, dtype.itemsize)
     if dtype == np.bool_:
         room = (room != 0).view(np.uint8)
     try:
@@ -99,21 +102,25 @@ def read(dtype: np.dtype[Any], layout: Any, data: memoryview) -> NDArray[Any]:
         raise FrameError("an array whose bytes do not fit its shape") from None
 
 
-def read_tensor(dtype: str, layout: Any, data: memoryview) -> torch.Tensor:
-    """A tensor written as ``write(numbers(tensor))``.
+def _copy(data: memoryview, least: int) -> NDArray[np.uint8]:
+    room = np.empty(max(len(data), least), np.uint8)
+    room[: len(data)] = np.frombuffer(data, np.uint8)
+    return room
+
+
+def as_tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor that was written as ``write(numbers(tensor))``.
 
     Raises:
-        FrameError: as for ``read``.
+        FrameError: no tensor can have the array's layout.
     """
-    in_numpy, in_torch = dtypes(dtype)
-    array = read(in_numpy, layout, data)
     if any(stride < 0 for stride in array.strides):
         raise FrameError("a tensor that runs backwards")
     try:
         tensor = torch.from_numpy(array)
     except (TypeError, ValueError, RuntimeError):
         raise FrameError("no tensor can have that layout") from None
-    return tensor.view(in_torch) if tensor.dtype != in_torch else tensor
+    return tensor.view(dtype) if tensor.dtype != dtype else tensor
 
 
 def _counts(values: Sequence[Any], length: int | None = None, *, negative: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""The grader's end of a judge: orders go out, outputs come in. See ``process`` for their form. Imports nothing large."""
+"""The grader's end of a judge and of the clerk it comes from: orders go out, outputs come in. See ``process`` for their form. Imports nothing large."""
 
 from __future__ import annotations
 
@@ -16,12 +16,34 @@ SERVE = "__import__('sys').modules['dlcourse_utils.instructor.engine.judge.stude
 _LINE = 1 << 20
 
 
-class Judge:
-    """The grader's end: one judge, for one notebook.
+class Clerk:
+    """A clerk, for all notebooks of a lecture; several threads may ask for judges.
 
     Args:
-        connection: to the warm server, on which the order for a judge was sent.
+        connection: to the warm server, on which the order for a clerk was sent.
     """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def judge(self) -> Judge:
+        """A new judge.
+
+        Raises:
+            ConnectionError: the clerk has ended.
+        """
+        here, there = socket.socketpair()
+        with there:
+            socket.send_fds(self._connection, [b"."], [there.fileno()])
+        return Judge(here)
+
+    def close(self) -> None:
+        """End the clerk; its judges go on."""
+        self._connection.close()
+
+
+class Judge:
+    """One judge, for one notebook."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

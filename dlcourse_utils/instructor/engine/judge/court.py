@@ -24,7 +24,7 @@ from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate, library_functions
 from dlcourse_utils.instructor.engine.judge.standins import ITERATION, ClassStandin, FunctionStandin, ObjectStandin, Standin
 from dlcourse_utils.instructor.engine.judge.trusted import Trusted
-from dlcourse_utils.instructor.engine.judge.values import Tree, Writer
+from dlcourse_utils.instructor.engine.judge.values import Tracking, Tree, Writer
 
 #: Seconds that an answer may be late beyond its check's time limit, and that it may take where there is none.
 _GRACE, _PATIENCE = 3.0, 60.0
@@ -43,6 +43,7 @@ class Court(Peer):
     """
 
     standins: ClassVar[dict[str, type[Standin]]] = {"function": FunctionStandin, "class": ClassStandin, "object": ObjectStandin}
+    answers_are: Tracking = "copied"
 
     def __init__(self, channel: Channel, why: Callable[[str], str] = str) -> None:
         super().__init__(channel)
@@ -92,7 +93,24 @@ class Court(Peer):
                 with contextlib.suppress(AnswersLost):
                     self.ask("scene", {}, ())
 
+    def watched(self, answer: Any) -> Any:
+        """See ``checks.place.Place``: each call that goes across is watched."""
+        return answer
+
     # --- what Peer leaves open ---
+
+    def _ask_away(self, what: str, *things: Any, track: Tracking = "mirrored") -> Any:
+        if what != "call" or isinstance(things[0], ClassStandin):  # what a class is given when it is made, an optimizer's weights, it may keep
+            return super()._ask_away(what, *things, track=track)
+        since = self.shared.lending()
+        try:
+            result = super()._ask_away(what, *things, track="lent")
+        finally:
+            written = self.shared.take_back(since)
+        if written:
+            _, args, kwargs = things
+            raise guard.overwritten((*args, *kwargs.values()), written)
+        return result
 
     def lose(self, error: Exception) -> AnswersLost:
         super().lose(error)

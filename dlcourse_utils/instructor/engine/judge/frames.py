@@ -1,7 +1,7 @@
 """Frames: how the judge and the student's process talk over a socket.
 
 A frame is a header of JSON and raw buffers: three big-endian 64-bit sizes (header, number of buffers, all buffers), the header, the size of each
-buffer, the buffers. Nothing is ever unpickled. Every size is bounded before memory is taken for it, and what is no frame ends the connection.
+buffer, the buffers, each filled up to a multiple of 16 bytes. Nothing is ever unpickled. Every size is bounded before memory is taken for it, and what is no frame ends the connection.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from typing import Any
 #: Bytes of one frame's header, and of its buffers together.
 MOST_HEADER, MOST_BYTES = 8 * 2**20, 256 * 2**20
 MOST_BUFFERS = 10_000
+#: Bytes that are taken from the socket in one go: a small frame whole.
+_AT_ONCE = 1 << 16
+_ALIGNED = 16
+#: Bytes, or a view of an array's.
+Buffer = bytes | memoryview
 
 _SIZES = struct.Struct("!QQQ")
 
@@ -29,21 +34,33 @@ class Gone(Exception):
     """The other side has ended, or did not answer in time; the message says which."""
 
 
-def pack(header: Any, buffers: Sequence[bytes]) -> bytes:
-    """The bytes of a frame.
+def pack(header: Any, buffers: Sequence[Buffer]) -> list[Buffer]:
+    """The bytes of a frame, in parts; those of large buffers are not copied.
 
     Raises:
         FrameError: it is larger than a frame may be.
     """
     text = json.dumps(header, separators=(",", ":")).encode()
-    size = sum(map(len, buffers))
-    if len(text) > MOST_HEADER or len(buffers) > MOST_BUFFERS or size > MOST_BYTES:
-        raise FrameError(f"too much to send at once: {len(text) + size} bytes in {len(buffers)} parts")
-    lengths = struct.pack(f"!{len(buffers)}Q", *map(len, buffers))
-    return b"".join([_SIZES.pack(len(text), len(buffers), size), text, lengths, *buffers])
+    sizes = [len(data) for data in buffers]
+    if len(text) > MOST_HEADER or len(buffers) > MOST_BUFFERS or sum(sizes) > MOST_BYTES:
+        raise FrameError(f"too much to send at once: {len(text) + sum(sizes)} bytes in {len(buffers)} parts")
+    parts: list[Buffer] = []
+    small: list[Buffer] = [_SIZES.pack(len(text), len(buffers), sum(map(_padded, sizes))), text, struct.pack(f"!{len(sizes)}Q", *sizes)]
+    for data, size in zip(buffers, sizes, strict=True):
+        if size < _AT_ONCE:
+            small += [data, bytes(_padded(size) - size)]
+        else:
+            parts += [b"".join(small), data]
+            small = [bytes(_padded(size) - size)]
+    return [*parts, b"".join(small)]
 
 
-def unpack(header: bytes, lengths: bytes, data: memoryview) -> tuple[Any, list[memoryview]]:
+def _padded(size: int) -> int:
+    """So that each buffer begins where numbers of any kind may."""
+    return -(-size // _ALIGNED) * _ALIGNED
+
+
+def unpack(header: bytes | bytearray, lengths: bytes | bytearray, data: memoryview) -> tuple[Any, list[memoryview]]:
     """A frame's parts, read.
 
     Raises:
@@ -54,12 +71,12 @@ def unpack(header: bytes, lengths: bytes, data: memoryview) -> tuple[Any, list[m
     except (ValueError, RecursionError) as error:
         raise FrameError(f"the header is no JSON: {type(error).__name__}") from None
     sizes = struct.unpack(f"!{len(lengths) // 8}Q", lengths)
-    if sum(sizes) != len(data):
+    if sum(map(_padded, sizes)) != len(data):
         raise FrameError("the sizes of the buffers do not add up")
     buffers, start = [], 0
     for size in sizes:
         buffers.append(data[start : start + size])
-        start += size
+        start += _padded(size)
     return value, buffers
 
 
@@ -68,17 +85,19 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._early = memoryview(b"")  # taken from the socket already
 
-    def send(self, header: Any, buffers: Sequence[bytes]) -> None:
+    def send(self, header: Any, buffers: Sequence[Buffer]) -> None:
         """Send one frame.
 
         Raises:
             Gone: nobody reads.
             FrameError: it is too large.
         """
-        data = pack(header, buffers)
+        parts = pack(header, buffers)
         try:
-            self._socket.sendall(data)
+            for part in parts:
+                self._socket.sendall(part)
         except OSError:
             raise Gone("the process ended") from None
 
@@ -93,23 +112,27 @@ class Channel:
         header, count, size = _SIZES.unpack(self._read(_SIZES.size, ends))
         if header > MOST_HEADER or count > MOST_BUFFERS or size > MOST_BYTES:
             raise FrameError("a frame larger than any may be")
-        text = bytes(self._read(header, ends))
-        lengths = bytes(self._read(8 * count, ends))
+        text = self._read(header, ends)
+        lengths = self._read(8 * count, ends)
         return unpack(text, lengths, memoryview(self._read(size, ends)))
 
     def _read(self, size: int, ends: float | None) -> bytearray:
         data = bytearray(size)
         view, got = memoryview(data), 0
         while got < size:
-            if ends is not None and not select.select([self._socket], [], [], max(0.0, ends - time.monotonic()))[0]:
-                raise Gone("no answer in time")
-            try:
-                more = self._socket.recv_into(view[got:])
-            except OSError:
-                more = 0
-            if not more:
-                raise Gone("the process ended")
-            got += more
+            if not self._early:
+                if ends is not None and not select.select([self._socket], [], [], max(0.0, ends - time.monotonic()))[0]:
+                    raise Gone("no answer in time")
+                try:
+                    self._early = memoryview(self._socket.recv(_AT_ONCE))
+                except OSError:
+                    pass
+                if not self._early:
+                    raise Gone("the process ended")
+            taken = min(size - got, len(self._early))
+            view[got : got + taken] = self._early[:taken]
+            self._early = self._early[taken:]
+            got += taken
         return data
 
     def close(self) -> None:

@@ -23,10 +23,12 @@ from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError, G
 from dlcourse_utils.instructor.engine.judge.randomness import Randomness
 from dlcourse_utils.instructor.engine.judge.references import References, standin_class
 from dlcourse_utils.instructor.engine.judge.standins import ClassStandin, MethodStandin, OperandStandin, Standin
-from dlcourse_utils.instructor.engine.judge.values import Reader, Writer
+from dlcourse_utils.instructor.engine.judge.values import Reader, Tracking, Writer
 
 #: How often questions may be asked within questions.
 _MOST_NESTED = 40
+#: The question in the middle of a backward pass. It comes often, and what has changed by then can be told afterwards.
+_PRODUCT = "product"
 _OPERANDS: dict[str, type[Standin]] = {"object": OperandStandin}
 _NOTHING_NEW: dict[str, type[Standin]] = {}
 _METHODS: dict[str, type[Standin]] = {"function": MethodStandin}
@@ -34,6 +36,9 @@ _METHODS: dict[str, type[Standin]] = {"function": MethodStandin}
 
 class Peer(References):
     """What both sides do alike; ``judging`` and ``studying`` say what each makes of the other's things and may be asked for."""
+
+    #: What becomes of the arrays in what this side answers.
+    answers_are: Tracking = "mirrored"
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
@@ -76,7 +81,7 @@ class Peer(References):
 
     # --- asking ---
 
-    def ask(self, what: str, *things: Any, track: bool = True, kinds: Mapping[str, type[Standin]] = _NOTHING_NEW) -> Any:
+    def ask(self, what: str, *things: Any, track: Tracking = "mirrored", kinds: Mapping[str, type[Standin]] = _NOTHING_NEW) -> Any:
         """Ask the other side, and wait for its answer; ``kinds`` says what stands in for a new function, class or object in it, other than ever.
 
         Raises:
@@ -90,7 +95,7 @@ class Peer(References):
         self._asked += 1
         number = self._asked
         try:
-            self._send("ask", number, what, things, track=track)
+            self._send("ask", number, what, things, track=track, quick=what == _PRODUCT)
             while True:
                 message, buffers = self._channel.receive(self.patience())
                 kind, answered, reader = self._open(message, buffers, kinds)
@@ -120,13 +125,13 @@ class Peer(References):
         self._channel.close()
         return AnswersLost(self.lost)
 
-    def _ask_away(self, what: str, *things: Any) -> Any:
+    def _ask_away(self, what: str, *things: Any, track: Tracking = "mirrored") -> Any:
         """What stand-ins ask by."""
         if what == "compute":
             return self._compute(*things)
         made = what == "call" and isinstance(things[0], ClassStandin | MethodStandin)
         named = what == "get" and isinstance(things[0], OperandStandin)
-        return self.ask(what, *things, kinds=_OPERANDS if made else _METHODS if named else _NOTHING_NEW)
+        return self.ask(what, *things, track=track, kinds=_OPERANDS if made else _METHODS if named else _NOTHING_NEW)
 
     def _compute(self, name: str, *things: Any) -> Any:
         """An operand for what ``things`` will give: arithmetic waits for the next question and goes with it."""
@@ -138,15 +143,15 @@ class Peer(References):
 
     # --- messages ---
 
-    def _send(self, kind: str, number: int, what: str, value: Any, *, track: bool = True) -> None:
+    def _send(self, kind: str, number: int, what: str, value: Any, *, track: Tracking = "mirrored", quick: bool = False) -> None:
         gone, dropped = self.shared.take_losses()
         nodes, self._dropped_nodes = self._dropped_nodes, []
         writer = Writer(self.shared, self._refer, track=track)
-        changes = [writer.change(held, thing, state) for held, thing, state in self.shared.changed()]
+        changes = [] if quick else [writer.change(held, thing, state) for held, thing, state in self.shared.changed()]
         waiting, self._waiting = self._waiting, []
         computed = [[number, name, *map(writer.write, things)] for number, _, name, things in waiting]
         body = writer.write(value)
-        state = [torch.is_grad_enabled(), self._random.changes(writer), self.extras()]
+        state = [torch.is_grad_enabled(), [] if quick else self._random.changes(writer), self.extras()]
         self._channel.send([kind, number, what, body, changes, [gone, dropped, nodes], state, computed], writer.buffers)
 
     def _open(self, message: Any, buffers: list[memoryview], kinds: Mapping[str, type[Standin]] = _NOTHING_NEW) -> tuple[str, int, Reader]:
@@ -194,7 +199,7 @@ class Peer(References):
             bell.held = held
             self._nested -= 1
         try:  # while the things are still there: what was done to them is told with the answer
-            self._send(kind, number, "", result)
+            self._send(kind, number, "", result, track=self.answers_are, quick=message[2] == _PRODUCT)
         except FrameError as error:
             self._send("raised", number, "", [*errors.describe(ValueError(f"the result cannot be passed on: {error}")), 0])
         del things

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from typing import Any
 
@@ -19,11 +20,12 @@ class Randomness:
 
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
+        self._numpy_bits = b""
 
     def changes(self, writer: Writer) -> list[Any]:
         """The states that the other side does not know, to be sent."""
         found = []
-        for name, state in _states().items():
+        for name, state in self._states().items():
             if self._known.get(name) != state:
                 self._known[name] = state
                 words, *rest = state
@@ -41,19 +43,27 @@ class Randomness:
             for name, buffer, *rest in changes:
                 _set(name, reader.buffer(buffer), rest)
             if changes:
-                self._known = _states()
+                self._known = self._states()
         except (TypeError, ValueError, RuntimeError, OverflowError):
             raise FrameError("a random generator's state that is none") from None
 
+    def _states(self) -> dict[str, Any]:
+        version, internal, next_gauss = random.getstate()
+        return {
+            "torch": (torch.get_rng_state().numpy().tobytes(),),
+            "numpy": self._numpy_state(),
+            "python": (internal, version, next_gauss),
+        }
 
-def _states() -> dict[str, Any]:
-    _, words, position, has_gauss, gauss = np.random.get_state()
-    version, internal, next_gauss = random.getstate()
-    return {
-        "torch": (torch.get_rng_state().numpy().tobytes(),),
-        "numpy": (np.asarray(words).tobytes(), position, has_gauss, gauss),
-        "python": (internal, version, next_gauss),
-    }
+    def _numpy_state(self) -> Any:
+        """numpy takes long to tell its generator's state, so it is asked only when the bits have changed, or a second normal number waits to be drawn."""
+        generator: Any = vars(np.random)["get_bit_generator"]()  # numpy's types do not know it
+        known = self._known.get("numpy")
+        bits = ctypes.string_at(generator.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(generator, np.random.MT19937) else b""
+        if known is None or known[2] or not bits or bits != self._numpy_bits:
+            _, words, *rest = np.random.get_state()
+            self._numpy_bits, known = bits, (np.asarray(words).tobytes(), *rest)
+        return known
 
 
 def _set(name: Any, data: memoryview, rest: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import FrameError
 from dlcourse_utils.instructor.engine.judge.shared import Shared, snapshot
 from dlcourse_utils.instructor.engine.judge.standins import ClassStandin, FunctionStandin, Standin
-from dlcourse_utils.instructor.engine.judge.values import Reader, Tree, Writer, set_torch_state
+from dlcourse_utils.instructor.engine.judge.values import Reader, Tracking, Tree, Writer, set_torch_state
 
 
 class References:
@@ -29,7 +30,7 @@ class References:
         self._node_numbers = 0
         self._dropped_nodes: list[int] = []
 
-    def ask(self, what: str, *things: Any, track: bool = True) -> Any:
+    def ask(self, what: str, *things: Any, track: Tracking = "mirrored") -> Any:
         """Ask the other side."""
         raise NotImplementedError
 
@@ -102,13 +103,16 @@ class References:
         except ValueError:
             carried, exact = [], False
         number = self.shared.add(module).number
-        return [
+        track, writer.track = writer.track, "mirrored"  # what a module holds lives as long as the module
+        tree = [
             *("m", number, type(module).__name__, modules.nearest_library_class(module), exact, self._class_number(type(module)), module.training),
             [[name, writer.write(value)] for name, value in carried],
             [[name, writer.write(value)] for name, value in module._parameters.items()],
             [[name, writer.write(value), name not in module._non_persistent_buffers_set] for name, value in module._buffers.items()],
             [[name, writer.write(part)] for name, part in module._modules.items()],
         ]
+        writer.track = track
+        return tree
 
     def _build(self, tree: list[Any], reader: Reader) -> Any:
         """The twin of something that has not crossed before."""
@@ -117,7 +121,7 @@ class References:
                 found = [reader.read(each) for each in inputs]
                 if not all(isinstance(each, torch.Tensor) for each in found):
                     raise FrameError("a gradient by something that is no tensor")
-                value = arrays.read_tensor(dtype, layout, reader.buffer(buffer))
+                value = reader.tensor([dtype, layout, buffer])
                 return graph.join(graph.Node(number, self._product, self._dropped_nodes_append), value, found)
             case ["H", int(number)]:
                 if number not in self._nodes:
@@ -140,7 +144,8 @@ class References:
                 twin = self.shared.yours(number)
                 if isinstance(twin, Standin):
                     return twin
-                standin = standin_class(reader.kinds[kind], name if name.isidentifier() else "object")(self._ask_away, number if kind == "class" else own_class)
+                base: Any = reader.kinds[kind]
+                standin: Standin = standin_class(base, name if name.isidentifier() else "object")(self._ask_away, number if kind == "class" else own_class)
                 self.shared.learn(number, standin)
                 return standin
             case _:
@@ -178,7 +183,7 @@ class References:
         self._dropped_nodes.append(number)
 
     def _product(self, number: int, gradient: torch.Tensor) -> Any:
-        found = self.ask("product", number, gradient, track=False)
+        found = self.ask("product", number, gradient, track="copied")
         if not isinstance(found, list) or not all(each is None or isinstance(each, torch.Tensor) for each in found):
             raise self.lose(FrameError("gradients that are none"))
         return found
@@ -209,11 +214,7 @@ def _check_parts(module: torch.nn.Module) -> None:
         raise FrameError("a module of something that is none")
 
 
-_standin_classes: dict[tuple[type[Standin], str], type[Standin]] = {}
-
-
-def standin_class(base: type[Standin], name: str) -> type[Standin]:
+@functools.lru_cache(1000)
+def standin_class(base: Any, name: str) -> Any:
     """The class of stand-ins for instances of a class called ``name``."""
-    if len(_standin_classes) > 1000:
-        _standin_classes.clear()
-    return _standin_classes.setdefault((base, name), type(name, (base,), {"__slots__": ()}))
+    return type(name, (base,), {"__slots__": ()})

@@ -12,13 +12,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from dlcourse_utils.instructor.engine.judge.arrays import numbers, tensor_can_cross
 
+#: The state of what was lent for a call: whatever is done to it on the other side, it stays as it is here.
+LENT = object()
 #: Plain arrays that one side mirrors at a time; of more, the oldest go their own ways.
 _MOST_ARRAYS = 128
 
@@ -46,6 +48,10 @@ class Shared:
         self._by_identity: dict[int, Held] = {}
         self._next = 0
         self._arrays: dict[int, None] = {}  # a set in order of age
+        self._gone: list[int] = []
+        self._lent: list[int] = []
+        #: The numbers of what was lent and written to.
+        self.written: set[int] = set()
 
     def add(self, thing: Any) -> Held:
         """Number a thing of mine that is about to cross, if it has no number yet."""
@@ -106,9 +112,34 @@ class Shared:
         if thing is not None and self._by_identity.get(id(thing)) is held:
             del self._by_identity[id(thing)]
 
+    def lend(self, thing: Any) -> Held:
+        """Number an array of mine that the other side may read during one call; what it writes there is noted, and not done here."""
+        known = self.of(thing)
+        if known is not None:
+            return known
+        self._next += 1
+        held = Held(self._next, True, lambda: thing, LENT)
+        self._mine[held.number] = self._by_identity[id(thing)] = held
+        self._lent.append(held.number)
+        return held
+
+    def lending(self) -> int:
+        """Where the list of what is lent ends before a call; see ``take_back``."""
+        return len(self._lent)
+
+    def take_back(self, since: int) -> list[Any]:
+        """After a call: what was lent for it is shared no longer. Returns what was written to."""
+        lent, self._lent = self._lent[since:], self._lent[:since]
+        written = [self.mine(number) for number in lent if number in self.written]
+        self.written.difference_update(lent)
+        self._gone += lent
+        for number in lent:
+            self.forget_mine(number)
+        return written
+
     def take_losses(self) -> tuple[list[int], list[int]]:
         """To be told to the other side: numbers of mine that are mirrored no longer, and numbers of its own whose twins are no more."""
-        gone = []
+        gone, self._gone = self._gone, []
         while len(self._arrays) > _MOST_ARRAYS:
             gone.append(next(iter(self._arrays)))
             self.forget_mine(gone[-1])
@@ -122,7 +153,7 @@ class Shared:
     def changed(self) -> Iterator[tuple[Held, Any, Any]]:
         """(what is known, the thing, its new state) of each mirrored thing that is not as the other side knows it."""
         for held in [*self._mine.values(), *self._yours.values()]:
-            if held.state is None:
+            if held.state is None or held.state is LENT:
                 continue
             thing = held.get()
             if thing is None:
@@ -132,8 +163,7 @@ class Shared:
                 yield held, thing, state
 
 
-@dataclass(frozen=True)
-class TensorState:
+class TensorState(NamedTuple):
     """A tensor at one moment; ``grad`` likewise."""
 
     shape: tuple[int, ...]
@@ -143,8 +173,7 @@ class TensorState:
     grad: TensorState | None
 
 
-@dataclass(frozen=True)
-class ModuleState:
+class ModuleState(NamedTuple):
     """A module at one moment: its mode, and which tensors stand in its slots."""
 
     training: bool
@@ -179,4 +208,4 @@ def _of_grad(grad: torch.Tensor) -> TensorState:
 
 
 def _overlaps(tensor: torch.Tensor) -> bool:
-    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return not tensor.is_contiguous() and any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

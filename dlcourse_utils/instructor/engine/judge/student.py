@@ -22,7 +22,7 @@ from dlcourse_utils.instructor.engine.judge import modules, trusted
 from dlcourse_utils.instructor.engine.judge.client import DESCRIPTOR
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError, Gone
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate
-from dlcourse_utils.instructor.engine.judge.values import Reader
+from dlcourse_utils.instructor.engine.judge.values import Reader, Tracking
 
 _MOST_PRINTED = 2_000
 
@@ -75,6 +75,9 @@ class Student(Peer):
         finally:
             bell.held -= 1
             self._scene.close()
+
+    def _ask_away(self, what: str, *things: Any, track: Tracking = "copied") -> Any:
+        return super()._ask_away(what, *things, track=track)
 
     def extras(self) -> Any:
         spent = time.process_time() - self._cpu

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from dlcourse_utils.instructor.engine.judge import arrays
-from dlcourse_utils.instructor.engine.judge.frames import FrameError
-from dlcourse_utils.instructor.engine.judge.shared import Held, Shared, snapshot
+from dlcourse_utils.instructor.engine.judge.frames import MOST_BYTES, Buffer, FrameError
+from dlcourse_utils.instructor.engine.judge.shared import LENT, Held, Shared, snapshot
 
 Tree = Any
+#: What becomes of an array that crosses: the other side has a mirror of it, a copy, or for one call what it may read and not change.
+Tracking = Literal["mirrored", "lent", "copied"]
 
 #: How deep lists in lists may be, and how many values one message may have.
 MOST_DEPTH, MOST_VALUES = 60, 1_000_000
@@ -34,11 +36,11 @@ class Writer:
     Args:
         shared: what has crossed so far.
         refer: makes the tree of what is no plain data and has not crossed yet.
-        track: whether arrays are mirrored; if not, they are copies.
+        track: whether arrays are mirrored; if not, they are copies, or lent for the time of a call.
     """
 
-    def __init__(self, shared: Shared, refer: Callable[[Any, Writer], Tree], *, track: bool = True) -> None:
-        self.buffers: list[bytes] = []
+    def __init__(self, shared: Shared, refer: Callable[[Any, Writer], Tree], *, track: Tracking = "mirrored") -> None:
+        self.buffers: list[Buffer] = []
         self.track = track
         self._shared = shared
         self._refer = refer
@@ -101,7 +103,15 @@ class Writer:
             return ["E"]
         return self._refer(value, self)
 
-    def _buffer(self, data: bytes) -> int:
+    def _number(self, array: Any) -> int | None:
+        match self.track:
+            case "mirrored":
+                return self._shared.add(array).number
+            case "lent":
+                return self._shared.lend(array).number
+        return None
+
+    def _buffer(self, data: Buffer) -> int:
         self.buffers.append(data)
         return len(self.buffers) - 1
 
@@ -114,17 +124,13 @@ class Writer:
         if not arrays.can_cross(value):
             return self._refer(value, self)
         layout, data = arrays.write(np.asarray(value))
-        number = None
-        if self.track and type(value) is np.ndarray:
-            number = self._shared.add(value).number
+        number = self._number(value) if type(value) is np.ndarray else None
         return ["a", number, value.dtype.name, layout, self._buffer(data), value.flags.writeable]
 
     def _tensor(self, value: torch.Tensor) -> Tree:
         if not arrays.tensor_can_cross(value) or not value.is_leaf:
             return self._refer(value, self)
-        number = None
-        if self.track or value.requires_grad:
-            number = self._shared.add(value).number
+        number = self._shared.add(value).number if value.requires_grad else self._number(value)
         grad = self.data(value.grad) if value.grad is not None and arrays.tensor_can_cross(value.grad) else None
         return ["x", number, *self.data(value), value.requires_grad, isinstance(value, torch.nn.Parameter), grad]
 
@@ -164,6 +170,8 @@ class Reader:
         self._build = build
         self._depth = 0
         self._count = 0
+        self._taken: set[int] = set()
+        self._bytes = 0
 
     def read(self, tree: Tree) -> Any:
         """The value of a tree."""
@@ -200,18 +208,18 @@ class Reader:
             case ["a" | "x", int(number), *_] if isinstance(self.shared.yours(number), np.ndarray | torch.Tensor):
                 return self.shared.yours(number)
             case ["a", number, dtype, layout, buffer, bool(writeable)]:
-                array = arrays.read(np.dtype(bool) if dtype == "bool" else _numpy(dtype), layout, self.buffer(buffer))
+                array = self.array(_numpy(dtype), layout, buffer)
                 array.flags.writeable = writeable
                 self._learn(number, array)
                 return array
             case ["x", number, dtype, layout, buffer, bool(requires_grad), bool(parameter), grad]:
-                tensor = arrays.read_tensor(dtype, layout, self.buffer(buffer))
+                tensor = self.tensor([dtype, layout, buffer])
                 tensor = torch.nn.Parameter(tensor, requires_grad) if parameter else tensor.requires_grad_(requires_grad)
                 tensor.grad = None if grad is None else self.tensor(grad)
                 self._learn(number, tensor)
                 return tensor
             case ["n", dtype, buffer]:
-                return arrays.read(_numpy(dtype), [[], None, 0], self.buffer(buffer))[()]
+                return self.array(_numpy(dtype), [[], None, 0], buffer)[()]
             case ["i", str(text)] if len(text) <= _MOST_BITS // 4:
                 return int(text, 16)
             case ["c", real, imag]:
@@ -232,15 +240,25 @@ class Reader:
                 return self._build(tree, self)
 
     def buffer(self, number: Any) -> memoryview:
-        """One of the message's buffers."""
-        if type(number) is not int or not 0 <= number < len(self._buffers):
+        """One of the message's buffers, each of which is there for one value."""
+        if type(number) is not int or not 0 <= number < len(self._buffers) or number in self._taken:
             raise FrameError("a buffer that is not there")
+        self._taken.add(number)
         return self._buffers[number]
+
+    def array(self, dtype: np.dtype[Any], layout: Any, buffer: Any) -> np.ndarray[Any, Any]:
+        """An array from its layout and its buffer; of all in a message the elements together are bounded, however few bytes they share."""
+        found = arrays.read(dtype, layout, self.buffer(buffer))
+        self._bytes += found.nbytes
+        if self._bytes > MOST_BYTES:
+            raise FrameError("more numbers than a message may have")
+        return found
 
     def tensor(self, tree: Tree) -> torch.Tensor:
         """A tensor from its numbers and layout."""
         dtype, layout, buffer = tree
-        return arrays.read_tensor(dtype, layout, self.buffer(buffer))
+        in_numpy, in_torch = arrays.dtypes(dtype)
+        return arrays.as_tensor(self.array(in_numpy, layout, buffer), in_torch)
 
     def _learn(self, number: Any, thing: Any) -> None:
         if type(number) is int:
@@ -253,6 +271,9 @@ class Reader:
             held = self.shared.held(number, mine=not theirs)
             thing = None if held is None else held.get()
             if held is None or thing is None or held.state is None:
+                return
+            if held.state is LENT:
+                self.shared.written.add(held.number)
                 return
             self._apply(kind, thing, news)
             held.state = snapshot(thing)
@@ -270,7 +291,7 @@ class Reader:
                     new = None if grad[0] is None else self.tensor(grad[0])
                     thing.grad = None if new is None or new.shape != thing.shape or new.dtype != thing.dtype else new
             case ["a", np.ndarray(), dtype, layout, buffer]:
-                new_array = arrays.read(_numpy(dtype), layout, self.buffer(buffer))
+                new_array = self.array(_numpy(dtype), layout, buffer)
                 if (new_array.shape, new_array.dtype) != (thing.shape, thing.dtype):
                     raise FrameError("an array that has become another")
                 thing[...] = new_array
@@ -327,4 +348,4 @@ def _numpy(name: Any) -> np.dtype[Any]:
     return arrays.dtypes(name)[0]
 
 
-__all__ = ["Reader", "Tree", "Writer", "set_torch_state"]
+__all__ = ["Reader", "Tracking", "Tree", "Writer", "set_torch_state"]
