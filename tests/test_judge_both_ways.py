@@ -322,6 +322,74 @@ check.use(g=lambda x: calls.append(x) or x)
 """,
         ),
     ),
+    "an argument that an object overwrites": (
+        """
+class f(nn.Module):
+    def forward(self, x): return x.relu_()
+""",
+        block("""
+x = -torch.ones(2)
+m = f()
+m(x)
+"""),
+    ),
+    "an argument that is made to want a gradient": (
+        """
+def f(g, x):
+    x.requires_grad_()
+    return torch.autograd.grad(g(x).sum(), x)[0]
+""",
+        block("""
+x = torch.ones(2)
+check.close(f(lambda x: x ** 2, x), [2.0, 2.0])
+check.law(not x.requires_grad, 'left')
+"""),
+    ),
+    "an expanded argument that is overwritten": (
+        """
+def f(x):
+    for row in x: row += 1
+""",
+        block("""
+x = torch.zeros(1, 2).expand(3, 2)
+f(x)
+"""),
+    ),
+    "a buffer that a module of the test's changes": (
+        "def f(m, x): return m(x)",
+        block("""
+m, same = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+x = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+check.close(f(m, x), same(x))
+check.close(m.running_mean, same.running_mean)
+"""),
+    ),
+    "a gradient left on what is frozen": (
+        """
+def f(m):
+    for p in m.parameters(): p.requires_grad_(False)
+""",
+        block("""
+m = nn.Linear(2, 1)
+m(torch.ones(1, 2)).sum().backward()
+f(m)
+check.law(m.weight.grad is not None and not m.weight.requires_grad, 'left')
+"""),
+    ),
+    "an error in the test's function": (
+        """
+def f(g):
+    return g(1, 2)
+""",
+        block("f(lambda x: x)"),
+    ),
+    "a sparse matrix": (
+        """
+import scipy.sparse
+def f(x): return scipy.sparse.csr_matrix(x)
+""",
+        block("check.close(f(np.eye(3)) @ np.ones(3), [1.0, 1.0, 1.0])"),
+    ),
     "numbers of every kind": (
         f"def f(): return {KINDS}",
         block(f"check.law(repr(f()) == repr({KINDS}), repr(f()))"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.sampled_from([*"ltszSdCRaxnicyDVLqEhHGPmoFKM", "float32", "bool", "int64", "0x1f"]),
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.sampled_from([*"ltszSdCRaxnicyDVLqEWhHGPmoFKM", "float32", "bool", "int64", "0x1f"]),
     lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=30,
 )
@@ -78,6 +79,22 @@ def test_what_lies_between_the_elements_of_a_view_does_not_cross():
     writer = Writer(Shared(), no_references)
     writer.write(both[:, 0])
     assert not any(np.float64(77).tobytes() in data for data in writer.buffers)
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "coo_matrix", "dia_array", "lil_matrix"])
+def test_a_sparse_matrix_arrives_as_it_was(kind):
+    matrix = getattr(scipy.sparse, kind)(np.diag([1.0, 2.0, 0.0])[:2])
+    arrived = crossed(matrix)
+    assert type(arrived) is type(matrix)
+    assert np.array_equal(arrived.toarray(), matrix.toarray())
+
+
+@pytest.mark.parametrize("shape", [(10**9, 10**9), (-1, 2), (1, 2), (3,), 5, None])
+def test_a_sparse_matrix_that_cannot_be_is_refused(shape):
+    writer = Writer(Shared(), no_references)
+    tree = ["W", "csr", True, *(writer.write(value) for value in (shape, np.ones(1), np.array([1]), np.array([2])))]
+    with pytest.raises(FrameError):
+        Reader(Shared(), [memoryview(data) for data in writer.buffers], no_references).read(tree)
 
 
 class LyingFloat(float):
@@ -150,6 +167,15 @@ def test_a_frame_that_never_ends_is_given_up():
         there.sendall(b"".join(pack([1, 2], [b"abc"]))[:-1])
         with pytest.raises(Gone, match="in time"):
             Channel(here).receive(0.05)
+
+
+def test_few_bytes_do_not_become_many_arrays():
+    view = ["a", None, "float64", [[2**12, 2**12], [0, 0], 0]]  # 128 MiB, by eight bytes
+    buffers = [memoryview(bytes(8))] * 3
+    with pytest.raises(FrameError, match="more numbers"):
+        Reader(Shared(), buffers, no_references).read(["l", *([*view, number, True] for number in range(3))])
+    with pytest.raises(FrameError, match="not there"):
+        Reader(Shared(), buffers, no_references).read(["l", [*view, 0, True], [*view, 0, True]])
 
 
 @pytest.mark.parametrize(

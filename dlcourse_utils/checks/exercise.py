@@ -92,8 +92,8 @@ class Exercise:
         test_file = sys._getframe(2).f_code.co_filename
         seconds = min(seconds, _AFTER_TIMEOUT) if self._timed_out else seconds
         outcome = Outcome(name, points, "ok")
-        watched = {self.name: place.answers.watched(self._namespace[self.name])} if self.name in self._namespace else {}
-        with guard.replaced(self._namespace, watched | self._trusted), place.answers.prepared(self._trusted, off_limits), guard.quiet(self._printed):
+        prepared = place.answers.prepared(self._trusted, off_limits), place.answers.handing_over(self._namespace, self.name)
+        with guard.replaced(self._namespace, self._trusted), prepared[0], prepared[1], guard.quiet(self._printed):
             try:
                 with guard.time_limit(seconds):
                     yield

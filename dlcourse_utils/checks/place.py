@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any, Protocol
 
 from dlcourse_utils.checks import guard
@@ -17,8 +16,8 @@ from dlcourse_utils.checks import guard
 class Place(Protocol):
     """Where answers run."""
 
-    def watched(self, answer: Any) -> Any:
-        """An answer as the test may call it: what it is handed is as before afterwards; see ``guard.handed_over``."""
+    def handing_over(self, namespace: dict[str, Any], exercise: str) -> contextlib.AbstractContextManager[None]:
+        """Around a check: what the test hands to the exercise's answer is as before afterwards; see ``guard.handed_over``."""
 
     def prepared(self, trusted: Mapping[str, Any], off_limits: tuple[str, ...]) -> contextlib.AbstractContextManager[None]:
         """Around a check: there, ``trusted`` stands in place of answers, and the library functions that are ``off_limits`` refuse.
@@ -31,8 +30,8 @@ class Place(Protocol):
 class Here:
     """In this interpreter; the names are those of the test itself, and ``Exercise`` replaces them in any case."""
 
-    def watched(self, answer: Any) -> Any:
-        return guard.handing_over(answer) if isinstance(answer, FunctionType) else answer
+    def handing_over(self, namespace: dict[str, Any], exercise: str) -> contextlib.AbstractContextManager[None]:
+        return guard.handing_over(namespace, exercise)
 
     def prepared(self, trusted: Mapping[str, Any], off_limits: tuple[str, ...]) -> contextlib.AbstractContextManager[None]:
         return guard.closed(off_limits)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ _TORCH_NAMES = {dtype: name for name, dtype in _TORCH.items()}
 _MOST_DIMENSIONS = 32
 #: An array that takes more room than this many times its elements is sent without its gaps.
 _MOST_GAPS = 4
+#: Rows or columns of a sparse matrix.
+_MOST_ROWS = 10**6
 #: Bytes below which a copy is cheaper than a view.
 _COPIED = 4096
 
@@ -121,6 +124,36 @@ def as_tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise FrameError("no tensor can have that layout") from None
     return tensor.view(dtype) if tensor.dtype != dtype else tensor
+
+
+def once(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
+    """A view of what a tensor has of its own: of an axis along which it, or ``like``, was expanded, the first place."""
+    for axis, stride in enumerate((tensor if like is None else like).stride()):
+        tensor = tensor.narrow(axis, 0, 1) if stride == 0 and tensor.shape[axis] > 1 else tensor
+    return tensor
+
+
+def sparse_parts(matrix: Any) -> list[Any]:
+    """(form, whether it is an array rather than a matrix, shape, values, rows, columns) of a sparse matrix of scipy's."""
+    by_place = matrix.tocoo()
+    return [matrix.format, isinstance(matrix, scipy.sparse.sparray), tuple(map(int, by_place.shape)), by_place.data, *by_place.coords]
+
+
+def sparse(form: Any, is_array: Any, shape: Any, values: Any, *places: Any) -> Any:
+    """The sparse matrix that has these parts.
+
+    Raises:
+        FrameError: they do not fit each other, or written out it would be larger than any array may be.
+    """
+    if not (_counts(list(shape)) and isinstance(values, np.ndarray) and all(isinstance(each, np.ndarray) for each in places)):
+        raise FrameError("a sparse matrix without numbers")
+    if len(shape) != 2 or max(shape) > _MOST_ROWS or math.prod(shape) * values.itemsize > MOST_BYTES:
+        raise FrameError("a sparse matrix larger than any may be")
+    kind = scipy.sparse.coo_array if is_array else scipy.sparse.coo_matrix
+    try:
+        return kind((values, places), shape=shape).asformat(form)
+    except (TypeError, ValueError):
+        raise FrameError("a sparse matrix whose parts do not fit") from None
 
 
 def _counts(values: Sequence[Any], length: int | None = None, *, negative: bool = False) -> bool:

@@ -18,8 +18,8 @@ class AnswersLost(CheckFailed):
     """The student's process is gone, or no longer makes sense; the message says so in plain words."""
 
 
-def describe(error: BaseException) -> list[Any]:
-    """An exception in a few texts."""
+def describe(error: BaseException, *, place: bool = True) -> list[Any]:
+    """An exception in a few texts; with ``place`` also the line of the answer in which it was raised."""
     kinds = type(error).__mro__
     base = next((kind.__name__ for kind in kinds if kind.__name__ in _OURS or _PLAIN.get(kind.__name__) is kind), "Exception")
     where = whereabouts(error, "")
@@ -28,7 +28,7 @@ def describe(error: BaseException) -> list[Any]:
     except Exception:  # an answer's own exception may not even have a text
         text = ""
     named = getattr(error, "name", None) if isinstance(error, NameError) else None
-    return [base, type(error).__name__[:100], text[:_MOST_TEXT], str(named) if named else None, where.by_hand, where.place[:_MOST_TEXT]]
+    return [base, type(error).__name__[:100], text[:_MOST_TEXT], str(named) if named else None, where.by_hand, where.place[:_MOST_TEXT] if place else ""]
 
 
 def rebuild(description: Any) -> BaseException:

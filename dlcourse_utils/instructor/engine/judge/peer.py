@@ -39,6 +39,8 @@ class Peer(References):
 
     #: What becomes of the arrays in what this side answers.
     answers_are: Tracking = "mirrored"
+    #: Whether the other side may read where in this one's code an exception was raised.
+    tells_places = True
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
@@ -213,7 +215,7 @@ class Peer(References):
         if not own:
             own = -(len(self._raised) + 1)
             self._raised[-own] = error
-        return [*errors.describe(error), own]
+        return [*errors.describe(error, place=self.tells_places), own]
 
     def _rebuild(self, description: Any) -> BaseException:
         try:
@@ -225,6 +227,8 @@ class Peer(References):
             raise FrameError("an exception that is none") from None
         if number < 0:  # the other side's
             error._away_number = -number  # type: ignore[attr-defined]
+            if self.tells_places:
+                del error.whereabouts  # type: ignore[attr-defined]  # a test's: where it went through the answer is what counts
             return error
         original = self._raised.get(number)
         if original is None:

@@ -103,16 +103,14 @@ class References:
         except ValueError:
             carried, exact = [], False
         number = self.shared.add(module).number
-        track, writer.track = writer.track, "mirrored"  # what a module holds lives as long as the module
-        tree = [
-            *("m", number, type(module).__name__, modules.nearest_library_class(module), exact, self._class_number(type(module)), module.training),
-            [[name, writer.write(value)] for name, value in carried],
-            [[name, writer.write(value)] for name, value in module._parameters.items()],
-            [[name, writer.write(value), name not in module._non_persistent_buffers_set] for name, value in module._buffers.items()],
-            [[name, writer.write(part)] for name, part in module._modules.items()],
-        ]
-        writer.track = track
-        return tree
+        with writer.mirroring():
+            return [
+                *("m", number, type(module).__name__, modules.nearest_library_class(module), exact, self._class_number(type(module)), module.training),
+                [[name, writer.write(value)] for name, value in carried],
+                [[name, writer.write(value)] for name, value in module._parameters.items()],
+                [[name, writer.write(value), name not in module._non_persistent_buffers_set] for name, value in module._buffers.items()],
+                [[name, writer.write(part)] for name, part in module._modules.items()],
+            ]
 
     def _build(self, tree: list[Any], reader: Reader) -> Any:
         """The twin of something that has not crossed before."""

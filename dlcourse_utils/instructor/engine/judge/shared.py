@@ -183,9 +183,9 @@ class ModuleState(NamedTuple):
 def snapshot(thing: Any) -> Any:
     """The state of a mirrored thing, to be compared with a later one; None where it cannot have one."""
     if isinstance(thing, torch.Tensor):
-        if not thing.is_leaf or not tensor_can_cross(thing) or _overlaps(thing):
+        if not thing.is_leaf or not tensor_can_cross(thing):
             return None
-        grad = thing.grad if thing.requires_grad else None
+        grad = thing.grad
         plain_grad = grad is not None and tensor_can_cross(grad)
         data = numbers(thing).tobytes()
         return TensorState(tuple(thing.shape), thing.dtype, data, thing.requires_grad, _of_grad(grad) if grad is not None and plain_grad else None)
@@ -205,7 +205,3 @@ def slots(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
 
 def _of_grad(grad: torch.Tensor) -> TensorState:
     return TensorState(tuple(grad.shape), grad.dtype, numbers(grad).tobytes(), False, None)
-
-
-def _overlaps(tensor: torch.Tensor) -> bool:
-    return not tensor.is_contiguous() and any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

@@ -8,10 +8,12 @@ stand for themselves.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse
 import torch
 
 from dlcourse_utils.instructor.engine.judge import arrays
@@ -101,6 +103,8 @@ class Writer:
             return ["q", self.write(value.start), self.write(value.stop), self.write(value.step)]
         if value is Ellipsis:
             return ["E"]
+        if scipy.sparse.issparse(value) and value.ndim == 2:
+            return ["W", *map(self.write, arrays.sparse_parts(value))]
         return self._refer(value, self)
 
     def _number(self, array: Any) -> int | None:
@@ -147,8 +151,16 @@ class Writer:
             return ["a", *key, thing.dtype.name, layout, self._buffer(data)]
         if isinstance(thing, torch.Generator):
             return ["g", *key, self._buffer(state)]
-        own = {**thing._parameters, **thing._buffers}
-        return ["m", *key, state.training, [[name, self.write(value)] for name, value in own.items()] if before.slots != state.slots else None]
+        with self.mirroring():
+            slots = [[name, self.write(value)] for name, value in (thing._parameters | thing._buffers).items()] if before.slots != state.slots else None
+        return ["m", *key, state.training, slots]
+
+    @contextlib.contextmanager
+    def mirroring(self) -> Iterator[None]:
+        """Around what a module holds, which lives as long as the module."""
+        track, self.track = self.track, "mirrored"
+        yield
+        self.track = track
 
 
 class Reader:
@@ -236,6 +248,8 @@ class Reader:
                 return range(self.read(start), self.read(stop), self.read(step))
             case ["E"]:
                 return Ellipsis
+            case ["W", *parts]:
+                return arrays.sparse(*map(self.read, parts))
             case _:
                 return self._build(tree, self)
 
@@ -272,11 +286,14 @@ class Reader:
             thing = None if held is None else held.get()
             if held is None or thing is None or held.state is None:
                 return
-            if held.state is LENT:
-                self.shared.written.add(held.number)
+            if held.state is not LENT:
+                self._apply(kind, thing, news)
+                held.state = snapshot(thing)
                 return
-            self._apply(kind, thing, news)
-            held.state = snapshot(thing)
+            if kind != "x" or news[0] is not None:
+                self.shared.written.add(held.number)
+            if kind == "x":  # whether it wants a gradient is no part of its numbers
+                self._apply(kind, thing, [None, *news[1:]])
         except (TypeError, ValueError, IndexError, KeyError, AttributeError, RuntimeError) as error:
             raise FrameError(f"a change that means nothing ({type(error).__name__})") from None
 
@@ -315,7 +332,7 @@ def set_torch_state(generator: torch.Generator, state: memoryview) -> None:
 def _put(tensor: torch.Tensor, new: torch.Tensor) -> None:
     if (new.shape, new.dtype) == (tensor.shape, tensor.dtype):
         with torch.no_grad():
-            tensor.copy_(new)
+            arrays.once(tensor).copy_(arrays.once(new, tensor))
     else:
         tensor.grad = None
         tensor.data = new
