@@ -23,7 +23,6 @@ WRONG = {
     "mha": MHA.replace("return self.wo(", "return 1 + 0 * self.wo(").replace("nn.Linear(d, d) for", "nn.Linear(d, d + 0, bias=False) for"),
     "layer_norm": "def layer_norm(x, g, b, eps=1e-5): return (2 * x).detach()",
 }
-_SUM = "2.0 + X @ w[1:]"
 
 _EVERYWHERE = {
     "torch.allclose and friends patched": """
@@ -190,7 +189,19 @@ def perceptron_predict(w, X):
     return 2.0 + X @ w[1:]
 """,
     "bytes that are no frame": "def perceptron_predict(w, X):\n    channel()._socket.sendall(b'passed' * 1000)\n    return 2.0 + X @ w[1:]",
-    "a frame of terabytes": "import struct\ndef perceptron_predict(w, X):\n    channel()._socket.sendall(struct.pack('!QQQ', 2**40, 2**40, 2**40))\n    return 2.0 + X @ w[1:]",
+    "a frame of terabytes": """
+def perceptron_predict(w, X):
+    import struct
+    channel()._socket.sendall(struct.pack("!QQQ", 2**40, 2**40, 2**40))
+    return 2.0 + X @ w[1:]
+""",
+    "an array of terabytes": """
+def perceptron_predict(w, X):
+    array = ["a", None, "float64", [[2**20, 2**20], [0, 0], 0], 0, True]
+    for number in range(1, 50):
+        channel().send(["answer", number, "", array, [], [[], [], []], [True, [], ["", 0.0]], []], [bytes(8)])
+    return 2.0 + X @ w[1:]
+""",
     "a frame of deep JSON": """
 def perceptron_predict(w, X):
     import struct

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from dlcourse_utils.instructor.engine import provisioner
 from dlcourse_utils.instructor.engine.execute import Execute
 from dlcourse_utils.instructor.engine.notes import Notes
 
@@ -37,6 +42,46 @@ def scores(judge: str, **answers: str):
     tests = [cell for cell in executed.cells if cell.id.startswith("test-")]
     found = [next((float(o.data["text/plain"]) for o in cell.outputs if o.output_type == "execute_result"), 0.0) for cell in tests]
     return found, ["".join(o.get("text", "") for o in cell.outputs) for cell in tests], Notes.of(executed)
+
+
+def test_the_judge_has_limits_and_no_rights():
+    source = """
+import resource
+print([resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)])
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith(("CapEff", "NoNewPrivs"))])
+"""
+    judge = provisioner.Clerks.judge(())
+    try:
+        (printed,) = asyncio.run(judge.ask({"run": source}, None, 120))["outputs"]
+    finally:
+        judge.close()
+    limits, rights = map(ast.literal_eval, printed["text"].splitlines())
+    assert all(0 < limit < 2**40 for limit in limits)
+    assert [int(value, 16) for value in rights] == [0, 1]
+
+
+def test_a_judge_is_made_of_the_set_up_and_of_no_judge_before_it():
+    for _ in range(2):
+        judge = provisioner.Clerks.judge(("there = 1",))
+        try:
+            seen = asyncio.run(judge.ask({"run": "print(sorted({'there', 'mine'} & set(globals())))"}, None, 120))["outputs"]
+            asyncio.run(judge.ask({"run": "mine = 2"}, None, 120))
+        finally:
+            judge.close()
+        assert seen[0]["text"] == "['there']\n"
+
+
+def test_a_clerk_that_was_killed_is_replaced():
+    provisioner.Clerks.judge(()).close()
+    server = psutil.Process(provisioner.Server.instance()._process.pid)
+    for child in server.children():
+        child.kill()
+        child.wait(10)
+    judge = provisioner.Clerks.judge(())
+    try:
+        assert asyncio.run(judge.ask({"run": "print(1)"}, None, 120))["outputs"][0]["text"] == "1\n"
+    finally:
+        judge.close()
 
 
 def test_both_ways_give_the_same_scores_and_messages():

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterable
 from typing import Any
 

@@ -195,6 +195,28 @@ def _end_with(work: Callable[[], object]) -> NoReturn:
 
 def _give_up_rights(limits: Limits, user: int | None) -> None:
     """Take the limits on; behind a wall, where there is a ``user`` to become, give every right away, too."""
+    _take_on(limits, processes=user is not None)  # outside, the user's other processes would count
+    if user is None:
+        return
+    _lose_capabilities()
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    _forget_capabilities()
+
+
+def restrain(limits: Limits) -> None:
+    """Limits, and no rights beyond its user's, for a process of our own that listens to a kernel; where root grades it has no network either."""
+    with contextlib.suppress(OSError):
+        _call("unshare", _CLONE_NEWNET)
+    _take_on(limits, processes=False)
+    if sys.platform == "linux":
+        _lose_capabilities()
+        _forget_capabilities()
+
+
+def _take_on(limits: Limits, *, processes: bool) -> None:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
     bounds = {
         resource.RLIMIT_CORE: 0,
@@ -204,18 +226,18 @@ def _give_up_rights(limits: Limits, user: int | None) -> None:
     }
     if size:  # elsewhere the size of an interpreter is no measure of what it uses
         bounds[resource.RLIMIT_AS] = size + limits.memory
-    if user is not None:  # outside, the user's other processes would count
+    if processes:
         bounds[resource.RLIMIT_NPROC] = limits.processes
     for kind, bound in bounds.items():
         resource.setrlimit(kind, (bound, bound))
-    if user is None:
-        return
+
+
+def _lose_capabilities() -> None:
     for capability in range(64):
         _libc().prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that this system does not know are none to lose
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+
+
+def _forget_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _call("capset", header, (ctypes.c_uint32 * 6)())
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

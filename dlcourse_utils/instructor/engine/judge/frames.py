@@ -1,11 +1,13 @@
 """Frames: how the judge and the student's process talk over a socket.
 
-A frame is a header of JSON and raw buffers: three big-endian 64-bit sizes (header, number of buffers, all buffers), the header, the size of each
-buffer, the buffers, each filled up to a multiple of 16 bytes. Nothing is ever unpickled. Every size is bounded before memory is taken for it, and what is no frame ends the connection.
+A frame is three big-endian 64-bit sizes (header, number of buffers, all buffers), a header of JSON, the size of each buffer, and the raw buffers,
+each filled up to a multiple of 16 bytes. Nothing is ever unpickled. Every size is bounded before memory is taken for it, and what is no frame ends
+the connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -123,10 +125,8 @@ class Channel:
             if not self._early:
                 if ends is not None and not select.select([self._socket], [], [], max(0.0, ends - time.monotonic()))[0]:
                     raise Gone("no answer in time")
-                try:
+                with contextlib.suppress(OSError):
                     self._early = memoryview(self._socket.recv(_AT_ONCE))
-                except OSError:
-                    pass
                 if not self._early:
                     raise Gone("the process ended")
             taken = min(size - got, len(self._early))

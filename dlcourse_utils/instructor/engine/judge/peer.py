@@ -110,7 +110,7 @@ class Peer(References):
                     raise FrameError("an answer to nothing that was asked")
             if kind == "raised":
                 value = self._rebuild(value)
-        except (Gone, FrameError) as error:
+        except (Gone, FrameError, MemoryError) as error:
             raise self.lose(error) from None
         finally:
             bell.held -= 1

@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from dlcourse_utils.checks import place
 from dlcourse_utils.instructor.engine.judge.court import Court
 from dlcourse_utils.instructor.engine.judge.frames import Channel
+from dlcourse_utils.instructor.engine.sandbox import Limits, restrain
 
 Json = dict[str, Any]
 _LINE = 1 << 20
@@ -75,6 +76,7 @@ def _sit(shell: Any, connection: socket.socket) -> NoReturn:
     """In the judge: run what is asked for until the connection ends, and this process with it."""
     with tempfile.TemporaryDirectory(prefix="dlcourse-judge-") as folder:
         _settle(folder)
+        restrain(Limits())
         orders: queue.Queue[tuple[Json, int | None]] = queue.Queue()
         threading.Thread(target=_listen, args=(connection, orders, folder), daemon=True).start()
         while True:

@@ -56,7 +56,7 @@ class Randomness:
         }
 
     def _numpy_state(self) -> Any:
-        """numpy takes long to tell its generator's state, so it is asked only when the bits have changed, or a second normal number waits to be drawn."""
+        """What numpy takes long to tell: it is asked only when the generator's bits have changed, or a second normal number waits to be drawn."""
         generator: Any = vars(np.random)["get_bit_generator"]()  # numpy's types do not know it
         known = self._known.get("numpy")
         bits = ctypes.string_at(generator.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(generator, np.random.MT19937) else b""
