@@ -26,6 +26,7 @@ _ALIGNED = 16
 Buffer = bytes | memoryview
 
 _SIZES = struct.Struct("!QQQ")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class FrameError(Exception):
@@ -42,7 +43,7 @@ def pack(header: Any, buffers: Sequence[Buffer]) -> list[Buffer]:
     Raises:
         FrameError: it is larger than a frame may be.
     """
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _encode(header).encode()
     sizes = [len(data) for data in buffers]
     if len(text) > MOST_HEADER or len(buffers) > MOST_BUFFERS or sum(sizes) > MOST_BYTES:
         raise FrameError(f"too much to send at once: {len(text) + sum(sizes)} bytes in {len(buffers)} parts")
@@ -69,7 +70,7 @@ def unpack(header: bytes | bytearray, lengths: bytes | bytearray, data: memoryvi
         FrameError: they do not belong together, or the header is no JSON.
     """
     try:
-        value = json.loads(header)
+        value = json.loads(header.decode())
     except (ValueError, RecursionError) as error:
         raise FrameError(f"the header is no JSON: {type(error).__name__}") from None
     sizes = struct.unpack(f"!{len(lengths) // 8}Q", lengths)
@@ -115,6 +116,8 @@ class Channel:
         if header > MOST_HEADER or count > MOST_BUFFERS or size > MOST_BYTES:
             raise FrameError("a frame larger than any may be")
         text = self._read(header, ends)
+        if not count and not size:
+            return unpack(text, b"", memoryview(b""))
         lengths = self._read(8 * count, ends)
         return unpack(text, lengths, memoryview(self._read(size, ends)))
 

@@ -42,12 +42,12 @@ class Shared:
     """Everything that has crossed, in both directions."""
 
     def __init__(self) -> None:
-        self._dropped: list[int] = []
+        self._dropped: dict[int, None] = {}  # a set in order of age, like the next
         self._mine: dict[int, Held] = {}
         self._yours: dict[int, Held] = {}
         self._by_identity: dict[int, Held] = {}
         self._next = 0
-        self._arrays: dict[int, None] = {}  # a set in order of age
+        self._arrays: dict[int, None] = {}
         self._gone: list[int] = []
         self._lent: list[int] = []
         #: The numbers of what was lent and written to.
@@ -71,11 +71,13 @@ class Shared:
 
     def learn(self, number: int, twin: Any) -> Held:
         """Note the twin of a thing of the other side's."""
-        held = Held(number, False, weakref.ref(twin, lambda _: self._dropped.append(number)), snapshot(twin))
+        held = Held(number, False, weakref.ref(twin, lambda _: self._drop(number)), snapshot(twin))
         self._yours[number] = self._by_identity[id(twin)] = held
-        while number in self._dropped:  # an earlier twin's end; there is one again
-            self._dropped.remove(number)
+        self._dropped.pop(number, None)  # an earlier twin's end; there is one again
         return held
+
+    def _drop(self, number: int) -> None:
+        self._dropped[number] = None
 
     def of(self, thing: Any) -> Held | None:
         """What is known of a thing, if it has crossed."""
@@ -143,7 +145,7 @@ class Shared:
         while len(self._arrays) > _MOST_ARRAYS:
             gone.append(next(iter(self._arrays)))
             self.forget_mine(gone[-1])
-        dropped, self._dropped = self._dropped, []
+        dropped, self._dropped = [*self._dropped], {}
         for number in dropped:
             self.forget_yours(number)
         if len(self._by_identity) > 2 * (len(self._mine) + len(self._yours)) + 64:  # entries of things that died
@@ -180,8 +182,13 @@ class ModuleState(NamedTuple):
     slots: tuple[tuple[str, int], ...]
 
 
+_MIRRORED = (torch.Tensor, np.ndarray, torch.nn.Module, torch.Generator)
+
+
 def snapshot(thing: Any) -> Any:
     """The state of a mirrored thing, to be compared with a later one; None where it cannot have one."""
+    if not isinstance(thing, _MIRRORED):
+        return None
     if isinstance(thing, torch.Tensor):
         if not thing.is_leaf or not tensor_can_cross(thing):
             return None
