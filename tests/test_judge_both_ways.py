@@ -345,6 +345,20 @@ check.close(f(lambda x: x ** 2, x), [2.0, 2.0])
 check.law(not x.requires_grad, 'left')
 """),
     ),
+    "an argument that is moved, looked at and put back": (
+        """
+def f(g, x):
+    x[0] += 1
+    found = g(x)
+    x[0] -= 1
+    return found
+""",
+        block("""
+x = np.ones(2)
+check.equal(f(lambda x: x.sum(), x), 3.0)
+check.equal(x, [1.0, 1.0])
+"""),
+    ),
     "an expanded argument that is overwritten": (
         """
 def f(x):

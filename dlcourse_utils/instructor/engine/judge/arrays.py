@@ -126,9 +126,32 @@ def as_tensor(array: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     return tensor.view(dtype) if tensor.dtype != dtype else tensor
 
 
-def once(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """A view of what a tensor has of its own: of an axis along which it, or ``like``, was expanded, the first place."""
-    for axis, stride in enumerate((tensor if like is None else like).stride()):
+def copy_of(thing: Any) -> Any:
+    """A copy of an array's or a tensor's numbers, in its layout."""
+    return thing.copy(order="K") if isinstance(thing, np.ndarray) else thing.detach().clone()
+
+
+def same(thing: Any, other: Any) -> bool:
+    """Whether two arrays or tensors have the same shape and numbers, bit by bit."""
+    mine, yours = (each if isinstance(each, np.ndarray) else numbers(each) for each in (thing, other))
+    return mine.shape == yours.shape and mine.tobytes() == yours.tobytes()
+
+
+def put(thing: Any, new: Any) -> None:
+    """Overwrite an array or tensor with the numbers of another; a tensor may change its shape, too."""
+    if isinstance(thing, np.ndarray):
+        thing[...] = new
+    elif (new.shape, new.dtype) == (thing.shape, thing.dtype):
+        with torch.no_grad():
+            _once(thing, thing).copy_(_once(new, thing))
+    else:
+        thing.grad = None
+        thing.data = new
+
+
+def _once(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Of each axis along which ``like`` was expanded, so that one place in memory stands for many, the first place."""
+    for axis, stride in enumerate(like.stride()):
         tensor = tensor.narrow(axis, 0, 1) if stride == 0 and tensor.shape[axis] > 1 else tensor
     return tensor
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dlcourse_utils.instructor.engine.judge import arrays
 from dlcourse_utils.instructor.engine.judge.arrays import numbers, tensor_can_cross
 
-#: The state of what was lent for a call: whatever is done to it on the other side, it stays as it is here.
+#: The state of what was lent for a call: what the other side does to it is done here, too, and undone when the call is over.
 LENT = object()
 #: Plain arrays that one side mirrors at a time; of more, the oldest go their own ways.
 _MOST_ARRAYS = 128
@@ -50,8 +51,7 @@ class Shared:
         self._arrays: dict[int, None] = {}
         self._gone: list[int] = []
         self._lent: list[int] = []
-        #: The numbers of what was lent and written to.
-        self.written: set[int] = set()
+        self._originals: dict[int, Any] = {}  # of what is lent and was overwritten
 
     def add(self, thing: Any) -> Held:
         """Number a thing of mine that is about to cross, if it has no number yet."""
@@ -115,7 +115,7 @@ class Shared:
             del self._by_identity[id(thing)]
 
     def lend(self, thing: Any) -> Held:
-        """Number an array of mine that the other side may read during one call; what it writes there is noted, and not done here."""
+        """Number an array of mine that the other side may have during one call; see ``take_back``."""
         known = self.of(thing)
         if known is not None:
             return known
@@ -129,13 +129,21 @@ class Shared:
         """Where the list of what is lent ends before a call; see ``take_back``."""
         return len(self._lent)
 
+    def keep_original(self, number: int, thing: Any) -> None:
+        """Before something that is lent is overwritten."""
+        if number not in self._originals:
+            self._originals[number] = arrays.copy_of(thing)
+
     def take_back(self, since: int) -> list[Any]:
-        """After a call: what was lent for it is shared no longer. Returns what was written to."""
+        """After a call: what was lent for it is as it was, and shared no longer. Returns what the call would have left otherwise."""
         lent, self._lent = self._lent[since:], self._lent[:since]
-        written = [self.mine(number) for number in lent if number in self.written]
-        self.written.difference_update(lent)
-        self._gone += lent
+        written = []
         for number in lent:
+            thing, original = self.mine(number), self._originals.pop(number, None)
+            if original is not None and not arrays.same(thing, original):
+                arrays.put(thing, original)
+                written.append(thing)
+            self._gone.append(number)
             self.forget_mine(number)
         return written
 
@@ -200,9 +208,7 @@ def snapshot(thing: Any) -> Any:
         return thing.tobytes() if thing.flags.writeable else None
     if isinstance(thing, torch.nn.Module):
         return ModuleState(thing.training, tuple((name, id(value)) for name, value in slots(thing).items()))
-    if isinstance(thing, torch.Generator):
-        return thing.get_state().numpy().tobytes()
-    return None
+    return thing.get_state().numpy().tobytes()
 
 
 def slots(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:

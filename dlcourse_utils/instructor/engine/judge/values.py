@@ -286,14 +286,10 @@ class Reader:
             thing = None if held is None else held.get()
             if held is None or thing is None or held.state is None:
                 return
-            if held.state is not LENT:
-                self._apply(kind, thing, news)
-                held.state = snapshot(thing)
-                return
-            if kind != "x" or news[0] is not None:
-                self.shared.written.add(held.number)
-            if kind == "x":  # whether it wants a gradient is no part of its numbers
-                self._apply(kind, thing, [None, *news[1:]])
+            if held.state is LENT:
+                self.shared.keep_original(held.number, thing)
+            self._apply(kind, thing, news)
+            held.state = LENT if held.state is LENT else snapshot(thing)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError, RuntimeError) as error:
             raise FrameError(f"a change that means nothing ({type(error).__name__})") from None
 
@@ -301,7 +297,7 @@ class Reader:
         match [kind, thing, *news]:
             case ["x", torch.Tensor(), data, bool(requires_grad), grad]:
                 if data is not None:
-                    _put(thing, self.tensor(data))
+                    arrays.put(thing, self.tensor(data))
                 if thing.is_leaf:
                     thing.requires_grad_(requires_grad)
                 if grad is not None:
@@ -311,7 +307,7 @@ class Reader:
                 new_array = self.array(_numpy(dtype), layout, buffer)
                 if (new_array.shape, new_array.dtype) != (thing.shape, thing.dtype):
                     raise FrameError("an array that has become another")
-                thing[...] = new_array
+                arrays.put(thing, new_array)
             case ["g", torch.Generator(), buffer]:
                 set_torch_state(thing, self.buffer(buffer))
             case ["m", torch.nn.Module(), bool(training), slots]:
@@ -327,15 +323,6 @@ def set_torch_state(generator: torch.Generator, state: memoryview) -> None:
     if len(state) != 5056:
         raise FrameError("a generator's state of the wrong size")
     generator.set_state(torch.from_numpy(np.frombuffer(state, np.uint8).copy()))
-
-
-def _put(tensor: torch.Tensor, new: torch.Tensor) -> None:
-    if (new.shape, new.dtype) == (tensor.shape, tensor.dtype):
-        with torch.no_grad():
-            arrays.once(tensor).copy_(arrays.once(new, tensor))
-    else:
-        tensor.grad = None
-        tensor.data = new
 
 
 def _fill(module: torch.nn.Module, name: Any, value: Any) -> None:
