@@ -166,8 +166,9 @@ def test_a_brief_job_ends_at_the_first_check_that_fails_with_what_it_says(runner
     (outcome,) = runner.run(mini, [Job({"mean": "def mean(numbers):\n    return sum(numbers)"}, brief=True)])
     assert outcome.lost() == 7
     assert not outcome.tests["test-spread"].reached
-    assert outcome.message(["test-mean"]).startswith("CheckFailed: three numbers\n")
+    assert outcome.message(["test-mean"]).startswith("Stopped: three numbers\n")
     assert outcome.message(["test-mean"]).endswith("Divide it by how many numbers there are.")
+    assert [output.traceback for output in outcome.tests["test-mean"].cell.outputs] == [[]]
     (outcome,) = runner.run(mini, [Job(brief=True)])
     assert outcome.lost() == 0
 

@@ -367,7 +367,7 @@ def _run_job(shell: Shell, cells: Sequence[Json], job: Mapping[str, Any], pipe: 
     torch.manual_seed(job["seed"])
     torch.set_num_threads(job["threads"])  # the parent has used one only, so that no thread of a pool is missing here
     if job["brief"]:
-        stop_at_a_failed_check(shell)
+        stop_at_a_failed_check()
     printed = {"stdout": _redirect(1), "stderr": _redirect(2)}  # what C code writes past sys.stdout counts too
     apart = _apart(shell, job["answers"]) if job["judge"] == "separate" else None
     for cell in cells:
