@@ -1569,6 +1569,7 @@ with check("pairs that it tells apart get different results", points=1, off_limi
             f"two graphs of {n} nodes with the same degrees should get {'equal' if expected else 'different'} results, and do not.",
             mistakes={forgets: not expected},
         )
+    must_see_neighbours()
 ### END HIDDEN TESTS
 check.report()
 
