@@ -6,7 +6,6 @@ The layout in memory is kept, for an answer that forgets about it is to be found
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,11 +86,10 @@ def read(dtype: np.dtype[Any], layout: Any, data: memoryview) -> NDArray[Any]:
     Raises:
         FrameError: layout and bytes do not fit each other, or it is too large.
     """
-    match layout:
-        case [list(shape), strides, int(offset)] if _counts(shape) and (strides is None or _counts(strides, len(shape), negative=True)):
-            pass
-        case _:
-            raise FrameError("an array without a layout")
+    parts: list[Any] = layout if type(layout) is list and len(layout) == 3 else [None] * 3
+    shape, strides, offset = parts
+    if type(offset) is not int or not _counts(shape) or not (strides is None or _counts(strides, len(shape), negative=True)):
+        raise FrameError("an array without a layout")
     if len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.itemsize > MOST_BYTES:
         raise FrameError("an array larger than any may be")
     room = np.frombuffer(data, np.uint8) if len(data) >= _COPIED and not data.readonly else _copy(data, dtype.itemsize)
@@ -179,6 +177,8 @@ def sparse(form: Any, is_array: Any, shape: Any, values: Any, *places: Any) -> A
         raise FrameError("a sparse matrix whose parts do not fit") from None
 
 
-def _counts(values: Sequence[Any], length: int | None = None, *, negative: bool = False) -> bool:
-    fits = all(type(value) is int and (negative or value >= 0) and abs(value) < 2**62 for value in values)
-    return isinstance(values, list) and fits and length in (None, len(values))
+def _counts(values: Any, length: int | None = None, *, negative: bool = False) -> bool:
+    if type(values) is not list or length not in (None, len(values)):
+        return False
+    least = -(2**62) if negative else -1
+    return all(type(value) is int and least < value < 2**62 for value in values)

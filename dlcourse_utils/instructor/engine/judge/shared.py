@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dlcourse_utils.instructor.engine.judge import arrays
 from dlcourse_utils.instructor.engine.judge.arrays import numbers, tensor_can_cross
@@ -166,21 +167,40 @@ class Shared:
             if held.state is None or held.state is LENT:
                 continue
             thing = held.get()
-            if thing is None:
+            if thing is None or (type(held.state) is TensorState and held.state.still(thing)):
                 continue
             state = snapshot(thing)
             if state is not None and state != held.state:
                 yield held, thing, state
 
 
-class TensorState(NamedTuple):
-    """A tensor at one moment; ``grad`` likewise."""
+@dataclass(slots=True)
+class TensorState:
+    """A tensor at one moment; ``grad`` likewise. ``memory`` is where its numbers are, as an array, and ``place`` that array's address."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     data: bytes
     requires_grad: bool
     grad: TensorState | None
+    memory: NDArray[Any] = field(compare=False)
+    place: int = field(compare=False)
+    strides: tuple[int, ...] = field(compare=False)
+
+    def still(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor is as it was, told quickly; False where that cannot be."""
+        grad = tensor.grad
+        return self._same_numbers(tensor) and (grad is None if self.grad is None else grad is not None and self.grad._same_numbers(grad))
+
+    def _same_numbers(self, tensor: torch.Tensor) -> bool:
+        return (
+            tensor.data_ptr() == self.place
+            and tensor.requires_grad is self.requires_grad
+            and tensor.shape == self.shape
+            and tensor.dtype == self.dtype
+            and tensor.stride() == self.strides
+            and self.memory.tobytes() == self.data
+        )
 
 
 class ModuleState(NamedTuple):
@@ -198,12 +218,7 @@ def snapshot(thing: Any) -> Any:
     if not isinstance(thing, _MIRRORED):
         return None
     if isinstance(thing, torch.Tensor):
-        if not thing.is_leaf or not tensor_can_cross(thing):
-            return None
-        grad = thing.grad
-        plain_grad = grad is not None and tensor_can_cross(grad)
-        data = numbers(thing).tobytes()
-        return TensorState(tuple(thing.shape), thing.dtype, data, thing.requires_grad, _of_grad(grad) if grad is not None and plain_grad else None)
+        return _of_tensor(thing, thing.grad) if thing.is_leaf and tensor_can_cross(thing) else None
     if isinstance(thing, np.ndarray):
         return thing.tobytes() if thing.flags.writeable else None
     if isinstance(thing, torch.nn.Module):
@@ -216,5 +231,7 @@ def slots(module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
     return {**module._parameters, **module._buffers}
 
 
-def _of_grad(grad: torch.Tensor) -> TensorState:
-    return TensorState(tuple(grad.shape), grad.dtype, numbers(grad).tobytes(), False, None)
+def _of_tensor(tensor: torch.Tensor, grad: torch.Tensor | None) -> TensorState:
+    memory = numbers(tensor)
+    of_grad = _of_tensor(grad, None) if grad is not None and tensor_can_cross(grad) else None
+    return TensorState(tuple(tensor.shape), tensor.dtype, memory.tobytes(), tensor.requires_grad, of_grad, memory, tensor.data_ptr(), tensor.stride())

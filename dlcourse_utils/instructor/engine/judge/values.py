@@ -29,8 +29,6 @@ MOST_DEPTH, MOST_VALUES = 60, 1_000_000
 #: Bits of an integer.
 _MOST_BITS = 100_000
 
-_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {"l": list, "t": tuple, "s": set, "z": frozenset, "S": torch.Size}
-
 
 class Writer:
     """Turns values into trees; what does not fit into JSON goes into ``buffers``.
@@ -205,53 +203,50 @@ class Reader:
             self._depth -= 1
 
     def _read(self, tree: list[Any]) -> Any:
-        match tree:
-            case ["l" | "t" | "s" | "z" | "S" as tag, *items]:
-                return _CONTAINERS[tag]([self.read(item) for item in items])
-            case ["d", *pairs]:
-                return {self.read(key): self.read(value) for key, value in pairs}
-            case ["C", *pairs]:
-                return collections.Counter({self.read(key): self.read(value) for key, value in pairs})
-            case ["R", int(number)]:
-                held = self.shared.held(number, mine=True)
-                if held is None:
-                    raise FrameError("a reference to nothing")
-                return held.get()
-            case ["a" | "x", int(number), *_] if isinstance(self.shared.yours(number), np.ndarray | torch.Tensor):
-                return self.shared.yours(number)
-            case ["a", number, dtype, layout, buffer, bool(writeable)]:
-                array = self.array(_numpy(dtype), layout, buffer)
-                array.flags.writeable = writeable
-                self._learn(number, array)
-                return array
-            case ["x", number, dtype, layout, buffer, bool(requires_grad), bool(parameter), grad]:
-                tensor = self.tensor([dtype, layout, buffer])
-                tensor = torch.nn.Parameter(tensor, requires_grad) if parameter else tensor.requires_grad_(requires_grad)
-                tensor.grad = None if grad is None else self.tensor(grad)
-                self._learn(number, tensor)
-                return tensor
-            case ["n", dtype, buffer]:
-                return self.array(_numpy(dtype), [[], None, 0], buffer)[()]
-            case ["i", str(text)] if len(text) <= _MOST_BITS // 4:
-                return int(text, 16)
-            case ["c", real, imag]:
-                return complex(real, imag)
-            case ["y", buffer]:
-                return bytes(self.buffer(buffer))
-            case ["D", str(name)]:
-                return arrays.dtypes(name)[1]
-            case ["V"]:
-                return torch.device("cpu")
-            case ["L", start, stop, step]:
-                return slice(self.read(start), self.read(stop), self.read(step))
-            case ["q", start, stop, step]:
-                return range(self.read(start), self.read(stop), self.read(step))
-            case ["E"]:
-                return Ellipsis
-            case ["W", *parts]:
-                return arrays.sparse(*map(self.read, parts))
-            case _:
-                return self._build(tree, self)
+        tag, *parts = tree
+        known = _READERS.get(tag)  # by the tag: a long match statement would try each of its patterns
+        return self._build(tree, self) if known is None else known(self, parts)
+
+    def items(self, parts: list[Any]) -> list[Any]:
+        """The values of several trees."""
+        return [self.read(part) for part in parts]
+
+    def _pairs(self, parts: list[Any]) -> dict[Any, Any]:
+        return {self.read(key): self.read(value) for key, value in parts}
+
+    def _reference(self, parts: list[Any]) -> Any:
+        (number,) = parts
+        held = self.shared.held(number, mine=True)
+        if held is None:
+            raise FrameError("a reference to nothing")
+        return held.get()
+
+    def _array(self, parts: list[Any]) -> Any:
+        number, dtype, layout, buffer, writeable = parts
+        twin = self.shared.yours(number)
+        if isinstance(twin, np.ndarray):
+            return twin
+        array = self.array(_numpy(dtype), layout, buffer)
+        array.flags.writeable = bool(writeable)
+        self._learn(number, array)
+        return array
+
+    def _tensor(self, parts: list[Any]) -> Any:
+        number, *data, requires_grad, parameter, grad = parts
+        twin = self.shared.yours(number)
+        if isinstance(twin, torch.Tensor):
+            return twin
+        tensor = self.tensor(data)
+        tensor = torch.nn.Parameter(tensor, bool(requires_grad)) if parameter else tensor.requires_grad_(bool(requires_grad))
+        tensor.grad = None if grad is None else self.tensor(grad)
+        self._learn(number, tensor)
+        return tensor
+
+    def _integer(self, parts: list[Any]) -> int:
+        (text,) = parts
+        if len(text) > _MOST_BITS // 4:
+            raise FrameError("an integer without end")
+        return int(text, 16)
 
     def buffer(self, number: Any) -> memoryview:
         """One of the message's buffers, each of which is there for one value."""
@@ -316,6 +311,31 @@ class Reader:
                     _fill(thing, name, self.read(value))
             case _:
                 raise FrameError("a change of something else")
+
+
+#: What reads a tree, by its tag; what is not here is no plain data.
+_READERS: dict[Any, Callable[[Reader, list[Any]], Any]] = {
+    "l": Reader.items,
+    "t": lambda reader, parts: tuple(reader.items(parts)),
+    "s": lambda reader, parts: set(reader.items(parts)),
+    "z": lambda reader, parts: frozenset(reader.items(parts)),
+    "S": lambda reader, parts: torch.Size(reader.items(parts)),
+    "d": Reader._pairs,
+    "C": lambda reader, parts: collections.Counter(reader._pairs(parts)),
+    "R": Reader._reference,
+    "a": Reader._array,
+    "x": Reader._tensor,
+    "n": lambda reader, parts: reader.array(_numpy(parts[0]), [[], None, 0], parts[1])[()],
+    "i": Reader._integer,
+    "c": lambda reader, parts: complex(*parts),
+    "y": lambda reader, parts: bytes(reader.buffer(*parts)),
+    "D": lambda reader, parts: arrays.dtypes(*parts)[1],
+    "V": lambda reader, parts: torch.device("cpu", *parts),
+    "L": lambda reader, parts: slice(*reader.items(parts)),
+    "q": lambda reader, parts: range(*reader.items(parts)),
+    "E": lambda reader, parts: Ellipsis,
+    "W": lambda reader, parts: arrays.sparse(*reader.items(parts)),
+}
 
 
 def set_torch_state(generator: torch.Generator, state: memoryview) -> None:
