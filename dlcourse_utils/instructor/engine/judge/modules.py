@@ -76,9 +76,13 @@ def bare(kind: type[nn.Module]) -> nn.Module:
 
 
 class Away:
-    """Mixed into a class of torch's: a module whose work is done on the other side."""
+    """Mixed into a class of torch's: a module whose work is done on the other side.
+
+    ``_away_whole``: it is one of torch's own, and all that it carries came along; what is not here is not there.
+    """
 
     _away_ask: Callable[..., Any]
+    _away_whole: bool
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._away_ask("call", self, args, kwargs)
@@ -90,7 +94,7 @@ class Away:
         try:
             return nn.Module.__getattr__(self, name)  # type: ignore[arg-type]
         except AttributeError:
-            if name.startswith("_"):
+            if name.startswith("_") or self.__dict__["_away_whole"]:
                 raise
         return self._away_ask("get", self, name)
 

@@ -158,7 +158,7 @@ class References:
         else:
             module = modules.bare(self.module_class(name, base, exact))
         if isinstance(module, modules.Away):
-            module.__dict__["_away_ask"], module.__dict__["_away_kind"] = self._ask_away, own_class
+            module.__dict__.update(_away_ask=self._ask_away, _away_kind=own_class, _away_whole=exact)
         for attribute, value in carried:
             _check_name(module, attribute)
             module.__dict__[attribute] = reader.read(value)
