@@ -32,11 +32,10 @@ def test_what_plain_nbgrader_gets_wrong_is_seen_and_stays_in_the_room(checkout, 
     chosen = {"UTF-16", "a letter", "a look at the gradebook", "a writer that stays", "a kill of all it sees"}
     monkeypatch.setattr(submissions, "CASES", [case for case in submissions.CASES if case.case in chosen])
     rows = {row.case: row for row in plain.grade(checkout, tmp_path / "root", workers=1, on_row=lambda row: None)}
-    assert rows["a letter"].given == 0
     assert rows["a look at the gradebook"].given == 3.0, "it is in reach"
     assert rows["a writer that stays"].leftovers == 1
     assert not rows["a kill of all it sees"].classmate_ok, "the grader was among what it saw"
-    assert [row.case for row in rows.values() if row.ok] == []
+    assert [row.case for row in rows.values() if row.ok] == ["a letter"]
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if submissions.MARK.encode() in _bytes(path)]
     assert left == []
 
