@@ -12,18 +12,21 @@ from test_engine_execute import executed, notebook, value
 from test_engine_sandbox import wait_for
 
 from dlcourse_utils.instructor.engine import sandbox
-from dlcourse_utils.instructor.engine.provisioner import Server
+from dlcourse_utils.instructor.engine.forkserver import Server
 
 pytestmark = pytest.mark.skipif(bool(sandbox.missing()), reason=sandbox.missing())
 SLOW = "import time\ndef mean():\n    time.sleep(2)\n    return 3"
 
 
 def processes():
-    """(the warm server, a kernel's keeper, the kernel) of this process."""
+    """(the warm server, a kernel's keeper, the kernel) of this process; a clerk of judges, which the server may have forked, too, holds no room."""
     server = psutil.Process(Server.instance()._process.pid)
-    keeper = next(iter(server.children()), None)
-    kernel = next((child for child in keeper.children() if child.name() != "bwrap"), None) if keeper else None
-    return server, keeper, kernel
+    for keeper in server.children():
+        names = {child.name(): child for child in keeper.children()}
+        if "bwrap" in names and len(names) == 2:
+            (kernel,) = (child for name, child in names.items() if name != "bwrap")
+            return server, keeper, kernel
+    return server, None, None
 
 
 @pytest.mark.parametrize("part", ["server", "keeper", "kernel"])
@@ -35,7 +38,7 @@ def test_part_that_is_killed_costs_nobody_a_point(part):
         assert wait_for(lambda: processes()[2] is not None, 60)
         time.sleep(0.5)  # it is at work
         found = dict(zip(("server", "keeper", "kernel"), processes(), strict=True))
-        all_of_it = [found["server"], *found["server"].children(recursive=True)]
+        all_of_it = [found["server"], found["keeper"], *found["keeper"].children(recursive=True)]
         found[part].send_signal(signal.SIGKILL)
         cells, notes, _ = running.result(60)
     assert value(cells["test-mean"]) == "3"
