@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import sys
 from pathlib import Path
 
 import minicourse
@@ -13,6 +15,7 @@ import pytest
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import determine_grade
 from nbgrader.validator import Validator
+from test_engine_sandbox import wait_for
 
 from dlcourse_utils.instructor.course import CourseError, Lecture
 from dlcourse_utils.instructor.runner import Job, Outcome, Runner, TestCell, namespace
@@ -218,6 +221,27 @@ def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
         results.close()
     assert set(psutil.Process().children(recursive=True)) == before
     assert not folder.exists()
+
+
+def test_an_owner_that_is_killed_takes_its_interpreters_along(tmp_path: Path) -> None:
+    lecture_of(tmp_path, cell("answer", "x = 1", solution=True), cell("test-answer", "pass", 2))
+    code = f"""
+from pathlib import Path
+from dlcourse_utils.instructor.course import Lecture
+from dlcourse_utils.instructor.runner import Job, Runner
+sleeper = "import time; Path('started').touch(); time.sleep(1000)".replace("Path", "__import__('pathlib').Path")
+Runner(workers=1).run(Lecture(Path({str(tmp_path)!r}), "01-own"), [Job({{"answer": sleeper}})] * 3)
+"""
+    owner = psutil.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)})
+    try:
+        assert wait_for(lambda: any(tmp_path.glob("dlcourse-cases-*/*/started")), 60)
+        started = owner.children(recursive=True)
+    finally:
+        owner.kill()
+        owner.wait()
+    assert len(started) >= 3  # the warm interpreter, one for the lecture, one for the job
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
 
 
 def test_an_unknown_exercise_is_named(runner: Runner, mini: Lecture) -> None:
