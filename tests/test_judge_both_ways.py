@@ -306,6 +306,27 @@ check.use(Block=Trusted)
 """,
         ),
     ),
+    "a trusted class that is carried over once more, and the first one's end": (
+        """
+import gc
+def f(d):
+    gc.collect()
+    return nn.Sequential(Block(d))
+Block = None
+""",
+        f"""{HEAD}
+class Trusted(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.fc = nn.Linear(d, d)
+    def forward(self, x): return self.fc(x)
+check.use(Block=Trusted)
+for number in range(3):
+    with check(f"a block {{number}}", points=1 / 3):
+        models = [f(2) for _ in range(2)]
+        check.law(all(isinstance(m[0], Trusted) for m in models), "blocks")
+{TAIL}""",
+    ),
     "a trusted function that remembers": (
         """
 def g(x): return x

@@ -72,13 +72,15 @@ class Shared:
 
     def learn(self, number: int, twin: Any) -> Held:
         """Note the twin of a thing of the other side's."""
-        held = Held(number, False, weakref.ref(twin, lambda _: self._drop(number)), snapshot(twin))
+        held = Held(number, False, weakref.ref(twin, lambda reference: self._drop(number, reference)), snapshot(twin))
         self._yours[number] = self._by_identity[id(twin)] = held
         self._dropped.pop(number, None)  # an earlier twin's end; there is one again
         return held
 
-    def _drop(self, number: int) -> None:
-        self._dropped[number] = None
+    def _drop(self, number: int, reference: Any) -> None:
+        held = self._yours.get(number)
+        if held is not None and held.get is reference:  # else another twin has taken its place
+            self._dropped[number] = None
 
     def of(self, thing: Any) -> Held | None:
         """What is known of a thing, if it has crossed."""
