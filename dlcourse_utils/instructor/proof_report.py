@@ -19,7 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: .9em; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: bold; padding: 1.5rem 0 .5rem }
 th, td { padding: .25rem .3rem; text-align: right; vertical-align: bottom; border-bottom: 1px solid #ccc }
-th:first-child { text-align: left; font-weight: normal; width: 12rem }
+td { white-space: nowrap } th:first-child { text-align: left; font-weight: normal; width: 11rem }
 tr:first-child th, tr:last-child > * { font-weight: bold; border-bottom: 2px solid #666 } tr:first-child th { font-size: .875em }
 h2 { margin-top: 2.5rem } dt { margin-top: .8rem } dd { margin-left: 1.5rem }
 code, pre { font-size: .85em; overflow-wrap: anywhere; white-space: pre-wrap }
