@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.coursedir import CourseDirectory
 
-from dlcourse_utils.instructor.course import grade_id
+from dlcourse_utils.instructor.course import CourseError, grade_id
 from dlcourse_utils.instructor.engine import helpers
 from dlcourse_utils.instructor.engine.admit import admit, oddities, refused
 from dlcourse_utils.instructor.engine.collect import Collect
@@ -83,6 +83,13 @@ def test_answers_are_put_into_the_released_notebook_and_nothing_is_remarked(tmp_
     assert run(result) == WHOLE
     assert cell_of(result, "written").source == "Because of outliers."
     assert remarks == []
+
+
+def test_a_released_cell_that_is_no_python_is_named():
+    released = copy.deepcopy(RELEASED)
+    cell_of(released, "mean")["source"] = "def mean(numbers:\n    pass"
+    with pytest.raises(CourseError, match=r"'mean' is no Python.*release it again"):
+        rebuild(Released(released, SOURCES), Submission())
 
 
 def test_cells_of_their_own_prints_and_notes_cost_nothing_and_are_not_remarked(tmp_path):

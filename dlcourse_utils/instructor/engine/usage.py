@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
 _PROC = Path("/proc")
 #: Bubblewrap's own processes in a room, which hold it open.
 _HOLDERS = frozenset({"1", "2"})
