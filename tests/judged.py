@@ -47,11 +47,10 @@ def court(setup: str, answers: str, defines: Sequence[str] = ()) -> Iterator[tup
     judging = Court(Channel(here))
     before, place.answers = place.answers, judging
     try:
-        judging.fill(names, defines or _defined(answers))
-        yield judging, names
+        with judging.sitting(names, defines or _defined(answers)):
+            yield judging, names
     finally:
         place.answers = before
-        judging.dismiss()
         judging.lose(Exception("the end"))
         with contextlib.suppress(ProcessLookupError):
             os.kill(student, signal.SIGKILL)

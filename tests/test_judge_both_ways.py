@@ -49,6 +49,107 @@ o.step()
 check.close(p, [[-1.0, -1.0], [-1.0, -1.0]])
 """),
     ),
+    "a loop around the answer": (
+        "def f(x): return 2 * x",
+        block("""
+def doubled(values, n):
+    for _ in range(n):
+        values = f(values)
+    return values
+check.close(check.run(doubled, torch.ones(3), 10), torch.full((3,), 1024.0))
+"""),
+    ),
+    "a wrong answer in a loop": ("def f(x): return x + 1", block("check.close(check.run(lambda n: [f(k) for k in range(n)], 4), [0, 1, 2, 3])")),
+    "an error in a loop": ("def f(x): return 1 / x", block("check.run(lambda n: [f(k) for k in range(n)], 4)")),
+    "nothing written in a loop": ("def f(x): raise NotImplementedError", block("check.run(lambda n: [f(k) for k in range(n)], 4)")),
+    "a loop with a function that it is given": (
+        "def f(g, x): return g(x)",
+        block("""
+def each(g, h):
+    return [f(g, h(k)) for k in range(3)]
+check.equal(check.run(each, lambda k: k * k, lambda k: k + 1), [1, 4, 9])
+"""),
+    ),
+    "an array of the test's that is changed in a loop": (
+        """
+def f(x):
+    x += 1
+    return x.sum()
+""",
+        block("check.run(lambda x: [f(x) for _ in range(3)], np.zeros(3))"),
+    ),
+    "an array of the loop's own that is changed": (
+        """
+def f(y, x):
+    x += 1
+    return x.sum()
+""",
+        block("""
+def sums():
+    return [f(0, torch.zeros(3)) for _ in range(3)]
+check.run(sums)
+"""),
+    ),
+    "a loop inside a loop's function that changes its argument": (
+        """
+class F:
+    def add(self, x):
+        x += 1
+""",
+        block("""
+def once(thing):
+    thing.add(torch.zeros(2))
+def often(thing):
+    for _ in range(3):
+        once(thing)
+check.run(often, F())
+"""),
+    ),
+    "a network trained in one go": (
+        "def f(): return torch.nn.Linear(2, 1)",
+        block("""
+def trained(x, y):
+    model = f()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+    for _ in range(200):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+    return model, model(x)
+x = torch.randn(20, 2, generator=check.gen)
+model, y = check.run(trained, x, x.sum(1, keepdim=True))
+check.close(y, x.sum(1, keepdim=True), atol=1e-2)
+check.close(model(x), x.sum(1, keepdim=True), atol=1e-2)
+check.close(model.weight, [[1.0, 1.0]], atol=1e-2)
+"""),
+    ),
+    "a loop that draws from the check's generator": (
+        "def f(x): return x",
+        block("""
+def drawn(gen):
+    return f(torch.randn(3, generator=gen))
+gen = check.gen
+first = check.run(drawn, gen)
+again = torch.Generator().manual_seed(gen.initial_seed())
+check.close(first, torch.randn(3, generator=again))
+check.close(torch.randn(3, generator=gen), torch.randn(3, generator=again))
+"""),
+    ),
+    "a loop that takes too long": (
+        "def f(x): return x",
+        block(
+            """
+def forever():
+    while True:
+        f(1)
+check.run(forever)
+""",
+            options=", seconds=0.3",
+        ),
+    ),
     "an error with its place": (
         """
 def f(x):
@@ -435,3 +536,11 @@ def f(x): return scipy.sparse.csr_matrix(x)
 @pytest.mark.parametrize(("answer", "test"), CASES.values(), ids=CASES)
 def test_score_and_words_are_the_same(answer, test):
     assert apart(test, answer) == together(test, answer)
+
+
+def test_a_function_that_keeps_something_to_itself_cannot_be_run_next_to_the_answers():
+    test = block("""
+kept = []
+check.run(lambda: kept.append(f(1)))
+""")
+    assert "must stay one thing" in apart(test, "def f(x): return x")[1]

@@ -175,6 +175,17 @@ class Exercise:
             return
         raise CheckFailed(f"expected {kind.__name__}, got {shown(result)}")
 
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)``, next to the answers: where these run in another process, a loop around an answer is then one question and not a thousand.
+
+        What comes of it is an answer's result: to be compared here, with what was computed here. So give it nothing that it must not know.
+
+        Args:
+            function: a function of the test's that keeps nothing to itself: it calls answers, libraries and functions like it, and names constants.
+            *args: numbers, text, arrays, tensors, what answers have made, and functions of that kind.
+        """
+        return place.answers.run(self.name, function, *args)
+
     @contextlib.contextmanager
     def no_side_effects(self, *values: Any) -> Iterator[None]:
         """The block leaves these arrays and tensors, and the global random generators, as they were."""

@@ -7,7 +7,7 @@ A test cell does not notice the difference. Whoever runs answers elsewhere puts 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from dlcourse_utils.checks import guard
@@ -18,6 +18,9 @@ class Place(Protocol):
 
     def handing_over(self, namespace: dict[str, Any], exercise: str) -> contextlib.AbstractContextManager[None]:
         """Around a check: what the test hands to the exercise's answer is as before afterwards; see ``guard.handed_over``."""
+
+    def run(self, exercise: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the test's there, in a check of this exercise; see ``Exercise.run``."""
 
     def prepared(self, trusted: Mapping[str, Any], off_limits: tuple[str, ...]) -> contextlib.AbstractContextManager[None]:
         """Around a check: there, ``trusted`` stands in place of answers, and the library functions that are ``off_limits`` refuse.
@@ -32,6 +35,9 @@ class Here:
 
     def handing_over(self, namespace: dict[str, Any], exercise: str) -> contextlib.AbstractContextManager[None]:
         return guard.handing_over(namespace, exercise)
+
+    def run(self, exercise: str, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
 
     def prepared(self, trusted: Mapping[str, Any], off_limits: tuple[str, ...]) -> contextlib.AbstractContextManager[None]:
         return guard.closed(off_limits)

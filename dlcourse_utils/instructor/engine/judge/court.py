@@ -11,6 +11,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ import scipy.special
 import torch
 
 from dlcourse_utils.checks import guard
+from dlcourse_utils.instructor.engine.judge import together
 from dlcourse_utils.instructor.engine.judge import trusted as trusted_values
 from dlcourse_utils.instructor.engine.judge.errors import AnswersLost
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError
@@ -53,25 +55,30 @@ class Court(Peer):
 
     # --- around test cells ---
 
-    def fill(self, namespace: dict[str, Any], names: Collection[str]) -> None:
-        """Put stand-ins for these names of the student's into the test's namespace; those that are not defined there are not here either.
+    @contextlib.contextmanager
+    def sitting(self, namespace: dict[str, Any], names: Collection[str]) -> Iterator[None]:
+        """Around a test cell: stand-ins for these names of the student's are in its namespace; those that are not defined there are not here either.
 
         Where the student's process is lost each stands for nothing, and says so when it is called.
         """
-        try:
-            found = self.ask("names", *names)
-        except AnswersLost:
-            found = {name: FunctionStandin(self._ask_away) for name in names}
-        if not isinstance(found, dict):
-            found = {}
-        for name in names:
-            if name in found:
-                namespace[name] = found[name]
-            else:
-                namespace.pop(name, None)
+        with together.on_processor() as processor:
+            try:
+                found = self.ask("begin", processor, *names)
+            except AnswersLost:
+                found = {name: FunctionStandin(self._ask_away) for name in names}
+            if not isinstance(found, dict):
+                found = {}
+            for name in names:
+                if name in found:
+                    namespace[name] = found[name]
+                else:
+                    namespace.pop(name, None)
+            try:
+                yield
+            finally:
+                self._dismiss()
 
-    def dismiss(self) -> None:
-        """Tell the student's process that this was the last question for now."""
+    def _dismiss(self) -> None:
         if not self.lost:
             try:
                 self._send("end", 0, "", None)
@@ -94,6 +101,11 @@ class Court(Peer):
                 with contextlib.suppress(AnswersLost):
                     self.ask("scene", {}, ())
 
+    def run(self, exercise: str, function: Callable[..., Any], *args: Any) -> Any:
+        """See ``checks.place.Place``."""
+        whole = (Trusted(value, must=True) if isinstance(value, FunctionType) else value for value in args)
+        return self._lending("run", Trusted(function, must=True), tuple(whole), exercise)
+
     def handing_over(self, namespace: dict[str, Any], exercise: str) -> contextlib.AbstractContextManager[None]:
         """See ``checks.place.Place``: each call that goes across is such a one."""
         return contextlib.nullcontext()
@@ -103,14 +115,17 @@ class Court(Peer):
     def _ask_away(self, what: str, *things: Any, track: Tracking = "mirrored") -> Any:
         if what != "call" or isinstance(things[0], ClassStandin):  # what a class is given when it is made, an optimizer's weights, it may keep
             return super()._ask_away(what, *things, track=track)
+        return self._lending(what, *things)
+
+    def _lending(self, what: str, thing: Any, args: tuple[Any, ...], more: Any) -> Any:
+        """Ask for a call; an array or tensor among its arguments is as before afterwards."""
         since = self.shared.lending()
         try:
-            result = super()._ask_away(what, *things, track="lent")
+            result = super()._ask_away(what, thing, args, more, track="lent")
         finally:
             written = self.shared.take_back(since)
         if written:
-            _, args, kwargs = things
-            raise guard.overwritten((*args, *kwargs.values()), written)
+            raise guard.overwritten((*args, *(more.values() if what == "call" else ())), written)
         return result
 
     def lose(self, error: Exception) -> AnswersLost:
@@ -138,7 +153,7 @@ class Court(Peer):
 
     def _refer(self, thing: Any, writer: Writer) -> Tree:
         if isinstance(thing, Trusted):
-            return trusted_values.write(thing.value, writer, lambda kind: self.shared.add(kind).number)
+            return trusted_values.write(thing, writer, lambda kind: self.shared.add(kind).number)
         return super()._refer(thing, writer)
 
     def name_of(self, thing: Any) -> str | None:

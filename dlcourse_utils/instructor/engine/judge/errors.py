@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from dlcourse_utils.checks.outcome import CheckFailed, OffLimits, TimeUp, Whereabouts, whereabouts
 
+#: What the code of a test's functions says is its file.
+TEST = "<test>"
 _MOST_TEXT = 5_000
-_OURS: dict[str, type[BaseException]] = {kind.__name__: kind for kind in (OffLimits, TimeUp)}
+_OURS: dict[str, type[BaseException]] = {kind.__name__: kind for kind in (CheckFailed, OffLimits, TimeUp)}
 #: What an exception is built on when it is not one of these itself.
 _PLAIN = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
 
@@ -22,7 +24,7 @@ def describe(error: BaseException, *, place: bool = True) -> list[Any]:
     """An exception in a few texts; with ``place`` also the line of the answer in which it was raised."""
     kinds = type(error).__mro__
     base = next((kind.__name__ for kind in kinds if kind.__name__ in _OURS or _PLAIN.get(kind.__name__) is kind), "Exception")
-    where = whereabouts(error, "")
+    where = whereabouts(error, TEST)
     try:
         text = str(error)
     except Exception:  # an answer's own exception may not even have a text

@@ -91,9 +91,8 @@ def _obey(shell: Any, order: Json) -> Json:
         return {"outputs": shell.run(order["run"])}
     court = place.answers
     assert isinstance(court, Court)
-    court.fill(shell.user_ns, order["names"])
-    outputs = shell.run(order["judge"])
-    court.dismiss()
+    with court.sitting(shell.user_ns, order["names"]):
+        outputs = shell.run(order["judge"])
     return {"outputs": outputs, "lost": court.lost}
 
 

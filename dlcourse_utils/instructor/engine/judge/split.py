@@ -52,9 +52,8 @@ class Apart:
 
     def _judge(self, source: str) -> list[Json]:
         self._order({"serve": True})
-        self._court.fill(self._namespace, self._answers)
-        outputs = self._run(source)
-        self._court.dismiss()
+        with self._court.sitting(self._namespace, self._answers):
+            outputs = self._run(source)
         if self._court.lost == "the process ended":
             self._end_alike()
         return outputs

@@ -13,12 +13,13 @@ import operator
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
 
 from dlcourse_utils.checks import guard
-from dlcourse_utils.instructor.engine.judge import modules, trusted
+from dlcourse_utils.instructor.engine.judge import modules, together, trusted
 from dlcourse_utils.instructor.engine.judge.client import DESCRIPTOR
 from dlcourse_utils.instructor.engine.judge.frames import Channel, FrameError, Gone
 from dlcourse_utils.instructor.engine.judge.peer import Peer, copied, iterate
@@ -56,6 +57,7 @@ class Student(Peer):
         self._printed = _Printed()
         self._limit: tuple[float, float] | None = None
         self._scene = contextlib.ExitStack()
+        self._seat = contextlib.ExitStack()
         self._cpu = time.process_time()
 
     def serve(self) -> None:
@@ -75,6 +77,7 @@ class Student(Peer):
         finally:
             bell.held -= 1
             self._scene.close()
+            self._seat.close()
 
     def _ask_away(self, what: str, *things: Any, track: Tracking = "copied") -> Any:
         return super()._ask_away(what, *things, track=track)
@@ -129,6 +132,8 @@ class Student(Peer):
         match [what, *things]:
             case ["call", thing, tuple(args), dict(kwargs)]:
                 return thing(*args, **kwargs)
+            case ["run", function, tuple(args), str(exercise)]:
+                return self._run(function, args, exercise)
             case ["get", thing, str(name)]:
                 return getattr(thing, name)
             case ["set", thing, str(name), value]:
@@ -142,11 +147,19 @@ class Student(Peer):
                 return copied(thing)
             case ["hook", thing, str(name), hook]:
                 return getattr(thing, name)(hook)
-            case ["names", *names]:
+            case ["begin", int(processor), *names]:
+                self._seat.enter_context(together.on_processor(processor))
                 return {name: self._namespace[name] for name in names if name in self._namespace}
             case ["scene", dict(replacements), tuple(off_limits)]:
                 return self._set_scene(replacements, off_limits)
         raise FrameError("an unknown question")
+
+    def _run(self, function: FunctionType, args: tuple[Any, ...], exercise: str) -> Any:
+        """Call a test's function; calls of the exercise's answer in it are as a test's own, see ``guard.handing_over``."""
+        with contextlib.ExitStack() as stack:
+            for names in (self._namespace, *(each.__globals__ for each in trusted.within((function, *args)))):
+                stack.enter_context(guard.handing_over(names, exercise))
+            return function(*args)
 
     def _set_scene(self, replacements: Mapping[str, Any], off_limits: tuple[str, ...]) -> None:
         self._scene.close()

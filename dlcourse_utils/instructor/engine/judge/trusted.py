@@ -1,7 +1,7 @@
-"""Functions and classes that a check puts in place of answers, carried over whole.
+"""Functions and classes of a test's that are carried over whole: what a check puts in place of answers, and what it runs next to them.
 
-An answer may call them thousands of times, in a training loop, so they run where the answer does. Only what keeps nothing to itself goes this way:
-code, and the constants, library functions and answers that it names. Every other callable stays with the judge and is called there.
+An answer may call them, or they an answer, thousands of times in a training loop, so they run where the answer does. Only what keeps nothing to
+itself goes this way: code, and the constants, library functions and answers that it names. Every other callable stays with the judge and is called there.
 
 The code is Python's own form of it (``marshal``) and goes from the judge to the student's process only.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlcourse_utils.instructor.engine.judge.errors import TEST
 from dlcourse_utils.instructor.engine.judge.standins import Standin
 from dlcourse_utils.instructor.engine.judge.values import Reader, Tree, Writer
 
@@ -46,29 +47,38 @@ _LIBRARIES = ("torch", "numpy", "scipy", "math", "itertools", "functools", "oper
 
 @dataclass(frozen=True)
 class Trusted:
-    """A value on its way to stand in place of an answer."""
+    """A value to be carried over; ``must``: it is an error if it cannot go whole."""
 
     value: Any
+    must: bool = False
 
 
 class _Impure(Exception):
     """The function holds on to something that must stay one thing."""
 
 
-def write(value: Any, writer: Writer, numbered: Callable[[type], int]) -> Tree:
+def write(trusted: Trusted, writer: Writer, numbered: Callable[[type], int]) -> Tree:
     """The tree of a trusted value: a function or a class whole, if it may go so; everything else as ever.
 
     Args:
-        value: the value.
+        trusted: the value.
         writer: of the message.
         numbered: gives a class a number, by which its instances are known again.
+
+    Raises:
+        TypeError: it must go whole, and cannot.
     """
+    value = trusted.value
     if not isinstance(value, FunctionType) and not (isinstance(value, type) and not _is_library(value)):
         return writer.write(value)
     kept = len(writer.buffers)
     try:
         return _Carrier(writer, numbered).write(value)
     except _Impure:
+        if trusted.must:
+            raise TypeError(
+                f"{value.__name__} cannot run next to the answers: it names what must stay one thing. Give it only constants, libraries and answers."
+            ) from None
         del writer.buffers[kept:]
         return writer.write(value)
 
@@ -109,7 +119,7 @@ class _Carrier:
         raise _Impure
 
     def _function(self, function: FunctionType) -> Tree:
-        self._writer.buffers.append(marshal.dumps(function.__code__))
+        self._writer.buffers.append(marshal.dumps(_of_the_test(function.__code__)))
         code = len(self._writer.buffers) - 1
         named = {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
         cells = []
@@ -141,6 +151,12 @@ def _names(code: CodeType) -> set[str]:
     return {*code.co_names}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
+def _of_the_test(code: CodeType) -> CodeType:
+    """The same code, of which an error says that it is the test's and no answer's."""
+    inner = tuple(_of_the_test(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=TEST, co_consts=inner)
+
+
 def _is_library(thing: Any) -> bool:
     name = thing.__name__ if isinstance(thing, ModuleType) else thing.__module__ or ""
     return str(name).split(".")[0] in _LIBRARIES
@@ -162,9 +178,18 @@ def read(tree: list[Any], reader: Reader, learn: Callable[[int, type], None]) ->
     raise ValueError("nothing that can be carried")
 
 
+def within(values: Iterable[Any]) -> list[FunctionType]:
+    """The functions among these values that were carried over, and those that they name."""
+    found: list[FunctionType] = []
+    for value in values:
+        if isinstance(value, FunctionType) and value.__globals__.get("__carried__"):
+            found += [value, *within(value.__globals__.values())]
+    return found
+
+
 def _read_function(tree: list[Any], reader: Reader, own: CellType) -> FunctionType:
     _, name, code, defaults, keywords, cells, named = tree
-    names = {"__builtins__": builtins, "__name__": "__main__"} | {key: reader.read(value) for key, value in named}
+    names = {"__builtins__": builtins, "__name__": "__main__", "__carried__": True} | {key: reader.read(value) for key, value in named}
     closure = tuple(own if cell == ["I"] else CellType(reader.read(cell)) for cell in cells)
     function = FunctionType(marshal.loads(reader.buffer(code)), names, name, tuple(map(reader.read, defaults)), closure)
     function.__kwdefaults__ = {key: reader.read(value) for key, value in keywords}
