@@ -63,14 +63,14 @@ def _padded(size: int) -> int:
     return -(-size // _ALIGNED) * _ALIGNED
 
 
-def unpack(header: bytes | bytearray, lengths: bytes | bytearray, data: memoryview) -> tuple[Any, list[memoryview]]:
+def unpack(header: bytes | memoryview, lengths: bytes | memoryview, data: memoryview) -> tuple[Any, list[memoryview]]:
     """A frame's parts, read.
 
     Raises:
         FrameError: they do not belong together, or the header is no JSON.
     """
     try:
-        value = json.loads(header.decode())
+        value = json.loads(str(header, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"the header is no JSON: {type(error).__name__}") from None
     sizes = struct.unpack(f"!{len(lengths) // 8}Q", lengths)
@@ -119,24 +119,32 @@ class Channel:
         if not count and not size:
             return unpack(text, b"", memoryview(b""))
         lengths = self._read(8 * count, ends)
-        return unpack(text, lengths, memoryview(self._read(size, ends)))
+        return unpack(text, lengths, self._read(size, ends))
 
-    def _read(self, size: int, ends: float | None) -> bytearray:
-        data = bytearray(size)
-        view, got = memoryview(data), 0
+    def _read(self, size: int, ends: float | None) -> memoryview:
+        if size and not self._early:
+            self._early = self._take(ends)
+        if size <= len(self._early):
+            data, self._early = self._early[:size], self._early[size:]
+            return data
+        data, got = memoryview(bytearray(size)), 0
         while got < size:
-            if not self._early:
-                if ends is not None and not select.select([self._socket], [], [], max(0.0, ends - time.monotonic()))[0]:
-                    raise Gone("no answer in time")
-                with contextlib.suppress(OSError):
-                    self._early = memoryview(self._socket.recv(_AT_ONCE))
-                if not self._early:
-                    raise Gone("the process ended")
-            taken = min(size - got, len(self._early))
-            view[got : got + taken] = self._early[:taken]
-            self._early = self._early[taken:]
+            early = self._early or self._take(ends)
+            taken = min(size - got, len(early))
+            data[got : got + taken] = early[:taken]
+            self._early = early[taken:]
             got += taken
         return data
+
+    def _take(self, ends: float | None) -> memoryview:
+        if ends is not None and not select.select([self._socket], [], [], max(0.0, ends - time.monotonic()))[0]:
+            raise Gone("no answer in time")
+        data = b""
+        with contextlib.suppress(OSError):
+            data = self._socket.recv(_AT_ONCE)
+        if not data:
+            raise Gone("the process ended")
+        return memoryview(data)
 
     def close(self) -> None:
         """Hang up."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import random
+import sys
+from _random import Random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ class Randomness:
 
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}
-        self._numpy_bits = b""
+        self._bits: dict[str, bytes] = {}
 
     def changes(self, writer: Writer) -> list[Any]:
         """The states that the other side does not know, to be sent."""
@@ -48,22 +51,52 @@ class Randomness:
             raise FrameError("a random generator's state that is none") from None
 
     def _states(self) -> dict[str, Any]:
-        version, internal, next_gauss = random.getstate()
         return {
             "torch": (torch.get_rng_state().numpy().tobytes(),),
-            "numpy": self._numpy_state(),
-            "python": (internal, version, next_gauss),
+            "numpy": self._unless_still("numpy", _numpy_bits, _numpy_state),
+            "python": self._unless_still("python", _python_bits, _python_state),
         }
 
-    def _numpy_state(self) -> Any:
-        """What numpy takes long to tell: it is asked only when the generator's bits have changed, or a second normal number waits to be drawn."""
-        generator: Any = vars(np.random)["get_bit_generator"]()  # numpy's types do not know it
-        known = self._known.get("numpy")
-        bits = ctypes.string_at(generator.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(generator, np.random.MT19937) else b""
-        if known is None or known[2] or not bits or bits != self._numpy_bits:
-            _, words, *rest = np.random.get_state()
-            self._numpy_bits, known = bits, (np.asarray(words).tobytes(), *rest)
-        return known
+    def _unless_still(self, name: str, bits: Callable[[], bytes], state: Callable[[], tuple[Any, bool]]) -> Any:
+        """What a generator takes long to tell: it is asked only when its bits have changed, or a second normal number waits to be drawn."""
+        now = bits()
+        if now and now == self._bits.get(name):
+            return self._known[name]
+        told, waits = state()
+        self._bits[name] = b"" if waits else now
+        return told
+
+
+def _numpy_bits() -> bytes:
+    generator: Any = vars(np.random)["get_bit_generator"]()  # numpy's types do not know it
+    return ctypes.string_at(generator.ctypes.state_address, 4 * (_WORDS + 1)) if isinstance(generator, np.random.MT19937) else b""
+
+
+def _numpy_state() -> tuple[Any, bool]:
+    _, words, *rest = np.random.get_state()
+    return (np.asarray(words).tobytes(), *rest), bool(rest[1])
+
+
+def _python_bits() -> bytes:
+    return ctypes.string_at(_PLACE, 4 * (_WORDS + 1)) if _PLACE else b""
+
+
+def _python_state() -> tuple[Any, bool]:
+    version, internal, next_gauss = random.getstate()
+    return (internal, version, next_gauss), next_gauss is not None
+
+
+def _place_in_memory() -> int:
+    """Where CPython keeps the words of its generator, behind an index; 0 where they are not there."""
+    generator: Any = vars(random)["_inst"]
+    place, size = id(generator) + object.__basicsize__, 4 * (_WORDS + 1)
+    if sys.implementation.name != "cpython" or Random.__basicsize__ < object.__basicsize__ + size:
+        return 0
+    *words, index = generator.getstate()[1]
+    return place if ctypes.string_at(place, size) == np.array([index, *words], np.uint32).tobytes() else 0
+
+
+_PLACE = _place_in_memory()
 
 
 def _set(name: Any, data: memoryview, rest: list[Any]) -> None:

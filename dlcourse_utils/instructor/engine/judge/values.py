@@ -66,6 +66,11 @@ class Writer:
             self._depth -= 1
 
     def _write(self, value: Any) -> Tree:
+        kind = type(value)
+        if kind is tuple:
+            return ["t", *map(self.write, value)]
+        if kind is list:
+            return ["l", *map(self.write, value)]
         held = self._shared.of(value)
         if held is not None and not held.mine:
             return ["R", held.number]
@@ -77,10 +82,8 @@ class Writer:
             return ["n", value.dtype.name, self._buffer(value.tobytes())] if value.dtype.name in arrays.NUMPY else self._refer(value, self)
         if isinstance(value, torch.Size):
             return ["S", *map(self.write, value)]
-        if isinstance(value, tuple):
-            return ["t", *map(self.write, value)]
-        if isinstance(value, list):
-            return ["l", *map(self.write, value)]
+        if isinstance(value, tuple | list):
+            return ["t" if isinstance(value, tuple) else "l", *map(self.write, value)]
         if isinstance(value, dict):
             return ["C" if isinstance(value, collections.Counter) else "d", *([self.write(k), self.write(v)] for k, v in value.items())]
         if isinstance(value, frozenset | set):
