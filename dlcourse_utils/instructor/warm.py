@@ -33,13 +33,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from ipykernel.compiler import XCachingCompiler
-from IPython.core.displayhook import DisplayHook
-from IPython.core.displaypub import DisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from dlcourse_utils.instructor.brief import stop_at_a_failed_check
+from dlcourse_utils.instructor.shell import MOST_TEXT, Shell
 
 if TYPE_CHECKING:
     from dlcourse_utils.instructor.engine.judge.split import Apart
@@ -66,102 +62,10 @@ WARM_IMPORTS = (
     "dlcourse_utils.widgets",
     "dlcourse_utils.instructor.engine.judge.split",
 )
-#: Characters of printed text kept of one cell; the rest of a runaway print is dropped.
-MOST_TEXT = 200_000
 #: Signals after which everything forked from here is ended.
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Json = dict[str, Any]
-
-
-class Recorder:
-    """What the running cell has put out so far, as notebook outputs."""
-
-    def __init__(self) -> None:
-        self.outputs: list[Json] = []
-        self._room = MOST_TEXT
-
-    def stream(self, name: str, text: str) -> None:
-        """Add printed text, joined to the text before it as a notebook does."""
-        text = text[: self._room]
-        self._room -= len(text)
-        last = self.outputs[-1] if self.outputs else {}
-        if last.get("name") == name:
-            last["text"] += text
-        elif text:
-            self.outputs.append({"output_type": "stream", "name": name, "text": text})
-
-    def take(self) -> list[Json]:
-        """Hand over the outputs and start the next cell's."""
-        taken, self.outputs, self._room = self.outputs, [], MOST_TEXT
-        return taken
-
-
-class _Stream(io.TextIOBase):
-    """``sys.stdout`` or ``sys.stderr`` of a cell."""
-
-    def __init__(self, recorder: Recorder, name: str) -> None:
-        self.name = name
-        self._recorder = recorder
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self._recorder.stream(self.name, text)
-        return len(text)
-
-
-class _DisplayHook(DisplayHook):
-    """The value of a cell's last expression becomes an ``execute_result``, as in a kernel."""
-
-    shell: Shell
-
-    def write_output_prompt(self) -> None:
-        """A notebook has no ``Out[1]:`` in its text."""
-
-    def write_format_data(self, format_dict: Json, md_dict: Json | None = None) -> None:
-        self.shell.recorder.outputs.append({"output_type": "execute_result", "execution_count": None, "data": format_dict, "metadata": md_dict or {}})
-
-    def finish_displayhook(self) -> None:
-        """Nothing to end: the output is recorded whole."""
-
-
-class _DisplayPublisher(DisplayPublisher):
-    """``display(…)`` becomes ``display_data``."""
-
-    shell: Shell
-
-    def publish(self, data: Json, metadata: Json | None = None, source: object = None, *, update: bool = False, **_: object) -> None:
-        if not update:
-            self.shell.recorder.outputs.append({"output_type": "display_data", "data": data, "metadata": metadata or {}})
-
-    def clear_output(self, wait: bool = False) -> None:
-        self.shell.recorder.take()
-
-
-class Shell(InteractiveShell):
-    """IPython as a kernel runs it, with outputs kept in ``recorder`` instead of sent to a browser."""
-
-    def __init__(self) -> None:
-        self.recorder = Recorder()
-        self.compiler_class = XCachingCompiler  # names a cell's code as a kernel does
-        config = Config()
-        config.HistoryManager.enabled = False  # else it starts a thread and writes a file
-        super().__init__(config=config, displayhook_class=_DisplayHook, display_pub_class=_DisplayPublisher)  # type: ignore[no-untyped-call]
-        sys.stdout, sys.stderr = _Stream(self.recorder, "stdout"), _Stream(self.recorder, "stderr")
-
-    def _showtraceback(self, etype: type[BaseException], evalue: BaseException, stb: list[str]) -> None:
-        self.recorder.outputs.append({"output_type": "error", "ename": etype.__name__, "evalue": str(evalue), "traceback": stb})
-
-    def run(self, source: str) -> list[Json]:
-        """Run one cell and return its outputs."""
-        self.run_cell(source, store_history=True)  # type: ignore[no-untyped-call]
-        return self.recorder.take()
 
 
 def serve() -> None:

@@ -153,7 +153,8 @@ def run_bare() -> None:
     """Run notebooks (a JSON list of lists of sources, on standard input) one after another; print the CPU seconds."""
     import importlib
 
-    from dlcourse_utils.instructor.warm import WARM_IMPORTS, Shell
+    from dlcourse_utils.instructor.shell import Shell
+    from dlcourse_utils.instructor.warm import WARM_IMPORTS
 
     notebooks = json.load(sys.stdin)
     for name in WARM_IMPORTS:
