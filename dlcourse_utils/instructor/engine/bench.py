@@ -71,7 +71,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
     with tqdm(total=2 * _HALVES + 2, desc=f"grade {submissions} of {lecture.name}", unit="step") as bar, private_environment():
         plain, *fresh = (root / name for name in ("plain", *(f"engine-{half}" for half in range(_HALVES))))
         for room in (plain, *fresh):
-            _hand_in(checkout, room, lecture, students, by_nbgrader_alone=room == plain)
+            hand_in(checkout, room, lecture, students, by_nbgrader_alone=room == plain)
         bar.update()
         for half, room in enumerate(fresh):
             mine = [student for student in students if student.startswith(f"h{half}-")]
@@ -80,7 +80,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
                 "engine": ([*ours, "--workers", str(workers), "--course", str(room / "course")], room, submissions),
             }
             for name, (command, place, count) in turns.items():
-                seconds, cpu = _timed(command, place / "course", root)
+                seconds, cpu = timed(command, place / "course", root)
                 took[name].append((seconds / count, cpu / count))
                 bar.update()
         floor = _floor(fresh[0], lecture, students)
@@ -100,7 +100,7 @@ def compare(checkout: Path, lecture: Lecture, submissions: int, workers: int, *,
     )
 
 
-def _hand_in(checkout: Path, room: Path, lecture: Lecture, students: Sequence[str], *, by_nbgrader_alone: bool) -> None:
+def hand_in(checkout: Path, room: Path, lecture: Lecture, students: Sequence[str], *, by_nbgrader_alone: bool = False) -> None:
     """Make a course in ``room`` in which these students have handed in; with the course's settings, or with nbgrader's own."""
     (made,) = set_up(checkout, room, [lecture])
     if by_nbgrader_alone:
@@ -125,7 +125,7 @@ def answers(lecture: Lecture) -> Iterator[str]:
         yield nbformat.writes(notebook)
 
 
-def _timed(arguments: Sequence[str], folder: Path, root: Path) -> tuple[float, float]:
+def timed(arguments: Sequence[str], folder: Path, root: Path) -> tuple[float, float]:
     """Wall and CPU seconds of a command and all that it started."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with (root / "log.txt").open("a") as log:
@@ -171,9 +171,11 @@ def run_bare() -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dlcourse bench``."""
     parser.add_argument(
-        "what", choices=["grading", "scale"], help="grading: beside plain nbgrader; scale: a class of 1,000 beside one of 50, of a tiny lecture"
+        "what",
+        choices=["grading", "judge", "scale"],
+        help="grading: beside plain nbgrader; judge: with and without a judge of its own; scale: a class of 1,000 beside one of 50, of a tiny lecture",
     )
-    parser.add_argument("--lecture", default="01", help="the lecture to grade (default: 01)")
+    parser.add_argument("--lecture", help="the lecture to grade (default: 01; for judge: each)")
     parser.add_argument("--submissions", type=int, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many the engine runs at a time (default: one a core)")
     parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="whether the engine's kernels are walled (default: on)")
@@ -186,14 +188,14 @@ def run(args: argparse.Namespace) -> int:
     if args.sandbox == "on" and no_sandbox():
         raise CourseError(no_sandbox())
     checkout = course.find_root()
-    found = _grading(checkout, args) if args.what == "grading" else _scale(checkout, args)
+    found = {"grading": _grading, "judge": _judge, "scale": _scale}[args.what](checkout, args)
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def _grading(checkout: Path, args: argparse.Namespace) -> object:
-    (lecture,) = course.lectures(checkout, [args.lecture])
+    (lecture,) = course.lectures(checkout, [args.lecture or "01"])
     costs = compare(checkout, lecture, args.submissions, args.workers, sandbox=args.sandbox == "on", judge=args.judge)
     beyond = costs.engine_cpu_s - costs.floor_cpu_s
     print(f"{costs.submissions} submissions of {costs.lecture}, seconds each, on {costs.machine}")
@@ -201,6 +203,18 @@ def _grading(checkout: Path, args: argparse.Namespace) -> object:
     print(f"engine           {costs.engine_s:6.2f} wall   {costs.engine_cpu_s:6.2f} CPU   {costs.ratio:.1f} times as fast")
     print(f"cells alone                     {costs.floor_cpu_s:6.2f} CPU   {beyond / costs.plain_cpu_s:.0%} of plain's CPU on top of them")
     return asdict(costs)
+
+
+def _judge(checkout: Path, args: argparse.Namespace) -> object:
+    from dlcourse_utils.instructor.engine import judging
+
+    def say(cost: judging.Cost) -> None:
+        bar.write(f"{cost.lecture:16} in-process {cost.in_process_cpu_s:6.2f}   separate {cost.separate_cpu_s:6.2f}   {cost.more:+.0%}")
+        bar.update()
+
+    lectures = course.lectures(checkout, [args.lecture] if args.lecture else [])
+    with tqdm(total=len(lectures), desc=f"CPU seconds a submission, {args.submissions} a class", unit="lecture") as bar:
+        return [asdict(cost) for cost in judging.measure(checkout, lectures, args.submissions, args.workers, sandbox=args.sandbox == "on", on_lecture=say)]
 
 
 def _scale(checkout: Path, args: argparse.Namespace) -> object:
