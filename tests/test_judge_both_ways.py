@@ -105,6 +105,17 @@ def often(thing):
 check.run(often, F())
 """),
     ),
+    "a function with an attribute that is called like something else": (
+        "def f(x): return x",
+        block("""
+kept = data = []
+check.close(check.run(lambda x: f(x).data.add(1), torch.ones(2)), [2.0, 2.0])
+"""),
+    ),
+    "a class that stands in for an answer, and is named in a loop": (
+        "class F: pass\ndef f(): return [F(), F()]",
+        block("check.equal(check.run(lambda: [isinstance(each, F) for each in f()]), [True, True])", use="class Own: pass\ncheck.use(F=Own)"),
+    ),
     "a network trained in one go": (
         "def f(): return torch.nn.Linear(2, 1)",
         block("""

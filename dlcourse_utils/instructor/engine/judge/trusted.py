@@ -9,6 +9,7 @@ The code is Python's own form of it (``marshal``) and goes from the judge to the
 from __future__ import annotations
 
 import builtins
+import dis
 import importlib
 import marshal
 from collections.abc import Callable, Iterable
@@ -148,7 +149,15 @@ def _is_constant(value: Any) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
-    return {*code.co_names}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+    """The global names that code reads.
+
+    Raises:
+        _Impure: it writes some.
+    """
+    found = [step for step in dis.get_instructions(code) if step.opname.endswith(("_GLOBAL", "_NAME")) and not step.opname.startswith("IMPORT")]
+    if any(step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") for step in found):
+        raise _Impure
+    return {step.argval for step in found}.union(*(_names(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
 def _of_the_test(code: CodeType) -> CodeType:
@@ -170,6 +179,9 @@ def read(tree: list[Any], reader: Reader, learn: Callable[[int, type], None]) ->
         case ["F", *_]:
             return _read_function(tree, reader, CellType())
         case ["K", number, name, bases, body]:
+            known = reader.shared.yours(number)
+            if isinstance(known, type):
+                return known
             own = CellType()
             parts = {key: _read_function(value, reader, own) if value[:1] == ["F"] else reader.read(value) for key, value in body}
             own.cell_contents = kind = type(name, tuple(map(reader.read, bases)), parts | {"__module__": "__main__"})
