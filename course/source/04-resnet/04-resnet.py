@@ -1010,8 +1010,10 @@ class TrustedBlock(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm2d(cout), nn.BatchNorm2d(cout)
         projection = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
         self.shortcut = None if not residual else projection if (cin, stride) != (cout, 1) else nn.Identity()
+        self.widths = []  # of the images that came
 
     def forward(self, x):
+        self.widths.append(x.shape[-1])
         branch = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.conv2, self.bn2)(x)
         return torch.clamp(branch if self.shortcut is None else torch.add(branch, self.shortcut(x)), min=0)
 
@@ -1024,27 +1026,32 @@ def weight_layers(model):
     return sum(isinstance(part, nn.Conv2d | nn.Linear) for part in model.modules())
 
 
-def watched(model, misfit):
-    """The network, whose linear layers say ``misfit`` when they are given too few or too many numbers."""
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_pre_hook(
-                lambda layer, given: check.law(
-                    given[0].shape[-1] == layer.in_features,
-                    f"the linear layer takes {layer.in_features} numbers an image; it was given {given[0].shape[-1]}",
-                    mistakes={misfit: True},
-                )
-            )
-    return model
+def tried(model, images):
+    """The logits, and how many numbers an image each linear layer takes and is given on the way."""
+    fed = []
+
+    def fit(layer, given):
+        fed.append((layer.in_features, given[0].shape[-1]))
+        return F.pad(given[0], (0, layer.in_features - given[0].shape[-1]))  # with too few or too many numbers the network would stop here
+
+    hooks = [layer.register_forward_pre_hook(fit) for layer in model.modules() if isinstance(layer, nn.Linear)]
+    logits = model(images).detach()
+    for hook in hooks:
+        hook.remove()
+    return logits, fed
+
+
+def check_fed(fed, misfit):
+    for takes, given in fed:
+        check.law(given == takes, f"the linear layer takes {takes} numbers an image; it was given {given}", mistakes={misfit: True})
 
 
 with check("depth 8: ten logits, eight weight layers", points=1):
     for residual in (False, True):
-        model = watched(
-            plain_or_res(8, 4, residual),
-            "What reaches the linear layer is not one number a channel. Take the mean over the whole image, not over the channels.",
-        )
-        check.shape(model(torch.ones(5, 1, 8, 8)), (5, 10))
+        model = plain_or_res(8, 4, residual)
+        logits, fed = check.run(tried, model, torch.ones(5, 1, 8, 8))
+        check_fed(fed, "What reaches the linear layer is not one number a channel. Take the mean over the whole image, not over the channels.")
+        check.shape(logits, (5, 10))
         check.equal(
             weight_layers(model),
             8,
@@ -1055,7 +1062,46 @@ with check("depth 8: ten logits, eight weight layers", points=1):
             },
         )
 
+
 ### BEGIN HIDDEN TESTS
+def size_of(depth, width, residual):
+    """How many layers with weights the network has, and how many parameters."""
+    model = plain_or_res(depth, width, residual)
+    return weight_layers(model), sum(p.numel() for p in model.parameters())
+
+
+def answers(residual, *batches):
+    """What each batch comes to in evaluation."""
+    model = plain_or_res(20, 4, residual).eval()
+    return [tried(model, images) for images in batches]
+
+
+def silenced(residual, images):
+    """With every block's branch silent: the blocks' strides, the widths of the images that come to them, and the logits."""
+    model = plain_or_res(20, 4, residual).eval()
+    blocks = [part for part in model.modules() if hasattr(part, "widths")]
+    for block in blocks:
+        if block.conv1.in_channels == block.conv1.out_channels:
+            nn.init.zeros_(block.bn2.weight)
+    logits = model(images).detach()
+    return [block.conv1.stride[0] for block in blocks], [width for block in blocks for width in block.widths], logits
+
+
+def learnt(seed, x, y, batches, unseen):
+    """Logits of unseen images after a step of Adam for each batch, and how many parameters have no gradient then."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = plain_or_res(14, 8, True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for batch in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        logits = model(unseen)  # by the batch's own statistics: the running averages lag behind so short a training
+    return logits, sum(p.grad is None or not bool(p.grad.abs().sum() > 0) for p in model.parameters())
+
+
 with check("plain and residual: the same parameters at every depth", points=1):
     for depth, width in ((8, 3), (14, 8), (20, 5), (56, 4)):
         n = (depth - 2) // 6
@@ -1064,12 +1110,11 @@ with check("plain and residual: the same parameters at every depth", points=1):
         )
         want = 11 * width + stages + 40 * width + 10
         for residual in (True, False):
-            model = plain_or_res(depth, width, residual)
-            got = sum(p.numel() for p in model.parameters())
+            layers, got = check.run(size_of, depth, width, residual)
             projections = 2 * width**2 + 4 * width + 8 * width**2 + 8 * width
             check.law(
-                weight_layers(model) == depth or got == want + projections,
-                f"plain_or_res({depth}, {width}, {residual}) has {depth} weight layers; got {weight_layers(model)}",
+                layers == depth or got == want + projections,
+                f"plain_or_res({depth}, {width}, {residual}) has {depth} weight layers; got {layers}",
             )
             check.law(
                 got == want,
@@ -1087,30 +1132,26 @@ with check("plain and residual: the same parameters at every depth", points=1):
 
 with check("any image size; shortcuts exactly when asked for", points=1):
     for residual in (True, False):
-        model = watched(
-            plain_or_res(20, 4, residual).eval(),
-            "Images of one size only are taken. A mean over the whole image leaves one number a channel at any size.",
-        )
-        for size in ((1, 1, 8, 8), (2, 1, 12, 7), (3, 1, 28, 28)):
-            logits = model(torch.rand(size, generator=check.gen))
-            check.shape(logits, (size[0], 10))
-            check.finite(logits)
         images = torch.rand(4, 1, 8, 8, generator=check.gen)
-        check.close(
-            model(images)[1:2], model(images[1:2]), mistakes={"An image's answer depends on the others in the batch, even in evaluation.": model(images)[1:2]}
-        )
+        batches = [torch.rand(size, generator=check.gen) for size in ((1, 1, 8, 8), (2, 1, 12, 7), (3, 1, 28, 28))] + [images, images[1:2]]
+        results = check.run(answers, residual, *batches)
+        for batch, (logits, fed) in zip(batches, results, strict=True):
+            check_fed(fed, "Images of one size only are taken. A mean over the whole image leaves one number a channel at any size.")
+            check.shape(logits, (len(batch), 10))
+            check.finite(logits)
+        (together, _), (alone, _) = results[-2:]
+        check.close(together[1:2], alone, mistakes={"An image's answer depends on the others in the batch, even in evaluation.": together[1:2]})
     # Silence every block's branch: with shortcuts an image still reaches the end of its stage, without them nothing does.
     passed = {}
     for residual in (True, False):
-        model = plain_or_res(20, 4, residual).eval()
-        blocks = [part for part in model.modules() if isinstance(part, TrustedBlock)]
+        strides, sides, (a, b) = check.run(silenced, residual, torch.rand(2, 1, 8, 8, generator=check.gen))
         check.law(
-            len(blocks) == 9,
-            f"plain_or_res(20) has 9 blocks; got {len(blocks)} of your BasicBlock",
-            mistakes={"Build the network from BasicBlock.": len(blocks) == 0},
+            len(strides) == 9,
+            f"plain_or_res(20) has 9 blocks; got {len(strides)} of your BasicBlock",
+            mistakes={"Build the network from BasicBlock.": len(strides) == 0},
         )
         check.equal(
-            [block.conv1.stride[0] for block in blocks],
+            strides,
             [1, 1, 1, 2, 1, 1, 2, 1, 1],
             mistakes={
                 "No stage halves the image. The first block of the second and of the third has stride 2.": [1] * 9,
@@ -1118,12 +1159,6 @@ with check("any image size; shortcuts exactly when asked for", points=1):
                 "Only the first block of a stage has stride 2.": [1, 1, 1, 2, 2, 2, 2, 2, 2],
             },
         )
-        sides = []
-        for block in blocks:
-            block.register_forward_pre_hook(lambda block, given: sides.append(given[0].shape[-1]))
-            if block.conv1.in_channels == block.conv1.out_channels:
-                nn.init.zeros_(block.bn2.weight)
-        a, b = model(torch.rand(2, 1, 8, 8, generator=check.gen))
         passed[residual] = not torch.allclose(a, b, atol=1e-9, rtol=1e-6)
         check.equal(
             sides,
@@ -1140,24 +1175,16 @@ with check("any image size; shortcuts exactly when asked for", points=1):
     )
 
 with check("it learns to read digits in 60 steps", points=1, seconds=60):
-    with torch.random.fork_rng():
-        torch.manual_seed(check.seeds(1)[0])
-        model = plain_or_res(14, 8, True)
-        split = data.load("digits", flat=False, seed=check.seeds(1)[0]).torch()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        for batch in torch.randint(len(split.x_train), (60, 64), generator=check.gen):
-            optimizer.zero_grad()
-            F.cross_entropy(model(split.x_train[batch]), split.y_train[batch]).backward()
-            optimizer.step()
-    with torch.no_grad():
-        logits = model(split.x_test)  # by the batch's own statistics: the running averages lag behind so short a training
+    seed, split = check.seeds(1)[0], data.load("digits", flat=False, seed=check.seeds(1)[0]).torch()
+    batches = torch.randint(len(split.x_train), (60, 64), generator=check.gen)
+    logits, idle = check.run(learnt, seed, split.x_train, split.y_train, batches, split.x_test)
     check.at_least(
         (logits.argmax(1) == split.y_test).float().mean(),
         0.8,
         "share of unseen digits read after 60 steps of Adam",
         mistakes={
             "The logits end in a softmax or a ReLU. Return the linear layer's output as it is.": bool((logits >= 0).all()),
-            "No gradient comes to most of the weights.": lambda: sum(p.grad is None or not p.grad.abs().sum() > 0 for p in model.parameters()) > 5,
+            "No gradient comes to most of the weights.": idle > 5,
         },
     )
 ### END HIDDEN TESTS
