@@ -787,6 +787,11 @@ check = checks.exercise("basic_block", points=4)
 check.use(BatchNorm2d=nn.BatchNorm2d)
 ### END HIDDEN TESTS
 
+
+def block_output(cin, cout, stride, residual, x):
+    return BasicBlock(cin, cout, stride, residual)(x).detach()
+
+
 with check("shapes", points=0.5):
     for cin, cout, stride, residual, size, expected in (
         (3, 3, 1, True, (2, 3, 5, 7), (2, 3, 5, 7)),
@@ -795,7 +800,7 @@ with check("shapes", points=0.5):
         (2, 5, 1, True, (3, 2, 4, 4), (3, 5, 4, 4)),
     ):
         check.shape(
-            BasicBlock(cin, cout, stride, residual)(torch.ones(size)),
+            check.run(block_output, cin, cout, stride, residual, torch.ones(size)),
             expected,
             mistakes={"Both convolutions have the stride. Only the first has it.": (1, 6, 2, 2)},
         )
@@ -817,16 +822,41 @@ with check("a branch of zeros lets positive numbers pass", points=0.5):
 
 
 ### BEGIN HIDDEN TESTS
-def drawn_block(cin, cout, stride, residual):
+def drawn_block(gen, cin, cout, stride, residual):
     """A block in float64 whose weights and running averages are all random."""
     block = BasicBlock(cin, cout, stride, residual).double()
     with torch.no_grad():
         for value in block.parameters():
-            value.copy_(torch.randn(value.shape, generator=check.gen) / math.sqrt(max(1, value[0].numel())))
+            value.copy_(torch.randn(value.shape, generator=gen) / math.sqrt(max(1, value[0].numel())))
         for norm in (part for part in block.modules() if hasattr(part, "running_var")):
-            norm.running_mean.copy_(torch.randn(len(norm.running_mean), generator=check.gen) / 2)
-            norm.running_var.copy_(0.5 + torch.rand(len(norm.running_var), generator=check.gen))
+            norm.running_mean.copy_(torch.randn(len(norm.running_mean), generator=gen) / 2)
+            norm.running_var.copy_(0.5 + torch.rand(len(norm.running_var), generator=gen))
     return block
+
+
+def parts_of(cin, cout, stride, residual):
+    """How many parameters a block has, and whether it has a shortcut."""
+    block = BasicBlock(cin, cout, stride, residual)
+    return sum(p.numel() for p in block.parameters()), block.shortcut is not None
+
+
+def halved(x):
+    """What a block with a projection makes of images and of the same in reversed order, in evaluation."""
+    block = BasicBlock(3, 6, 2).eval()
+    return block(x).detach(), block(x.flip(0)).detach()
+
+
+def outputs(block, *trials):
+    """What a block makes of each batch, in training mode or not."""
+    with torch.no_grad():
+        return [block.train(mode)(x) for mode, x in trials]
+
+
+def without_gradient(gen, cin, cout, stride, residual):
+    """Names of the parameters to which no gradient comes."""
+    block = drawn_block(gen, cin, cout, stride, residual)
+    block(torch.randn(2, cin, 4, 4, generator=gen, dtype=torch.float64)).square().sum().backward()
+    return [name for name, value in block.named_parameters() if value.grad is None or not bool(value.grad.abs().sum() > 0)]
 
 
 def by_hand(block, x, stride, *, last=F.relu, branch_end=lambda h: h, middle=F.relu, second=True, projected=True, skip=True):
@@ -838,13 +868,14 @@ def by_hand(block, x, stride, *, last=F.relu, branch_end=lambda h: h, middle=F.r
     h = middle(norm(F.conv2d(x, block.conv1.weight, None, stride, 1), block.bn1))
     h = F.conv2d(h, block.conv2.weight, None, 1, 1)
     h = branch_end(norm(h, block.bn2) if second else h)
-    if block.shortcut is None or not skip:
+    shortcut = dict(block.named_children()).get("shortcut")
+    if shortcut is None or not skip:
         return last(h)
-    convolutions = [part for part in block.shortcut.modules() if isinstance(part, nn.Conv2d)]
+    convolutions = [part for part in shortcut.modules() if isinstance(part, nn.Conv2d)]
     if not convolutions:
         return last(h + x)
     around = F.conv2d(x, convolutions[0].weight, None, stride)
-    norms = [part for part in block.shortcut.modules() if hasattr(part, "running_var")]
+    norms = [part for part in shortcut.modules() if hasattr(part, "running_var")]
     return last(h + (norm(around, norms[0]) if projected and norms else around))
 
 
@@ -852,11 +883,10 @@ BLOCKS = ((3, 3, 1, True), (4, 5, 1, True), (4, 4, 2, True), (3, 6, 2, True), (3
 
 with check("the right parts, and a projection only where shapes change", points=1):
     for cin, cout, stride, residual in BLOCKS:
-        block = BasicBlock(cin, cout, stride, residual)
+        got, has_shortcut = check.run(parts_of, cin, cout, stride, residual)
         named = f"BasicBlock({cin}, {cout}, {stride}, {residual})"
         branch = 9 * cin * cout + 9 * cout**2 + 4 * cout
         projection = cin * cout + 2 * cout if residual and (cin != cout or stride != 1) else 0
-        got = sum(p.numel() for p in block.parameters())
         check.law(
             got == branch + projection,
             f"{named} has {branch + projection} parameters; got {got}",
@@ -873,21 +903,23 @@ with check("the right parts, and a projection only where shapes change", points=
             },
         )
         check.law(
-            (block.shortcut is None) == (not residual),
-            f"{named}: shortcut is {'None' if block.shortcut is None else 'there'}; expected {'a module' if residual else 'None'}",
+            has_shortcut == residual,
+            f"{named}: shortcut is {'there' if has_shortcut else 'None'}; expected {'a module' if residual else 'None'}",
         )
-    x = torch.randn(2, 3, 4, 4, generator=check.gen)
-    block = BasicBlock(3, 6, 2).eval()
-    check.shape(block(x), (2, 6, 2, 2))
-    check.law(block(x).std() > 0, "the output differs from place to place; yours is the same everywhere")
-    check.close(block(x.flip(0)), block(x).flip(0), atol=1e-5)
+    got, got_reversed = check.run(halved, torch.randn(2, 3, 4, 4, generator=check.gen))
+    check.shape(got, (2, 6, 2, 2))
+    check.law(got.std() > 0, "the output differs from place to place; yours is the same everywhere")
+    check.close(got_reversed, got.flip(0), atol=1e-5)
 
 with check("agrees with torch's functions in training and in evaluation", points=1):
     for cin, cout, stride, residual in BLOCKS:
-        block = drawn_block(cin, cout, stride, residual)
-        for training_mode, size in ((False, (1, cin, 6, 4)), (True, (3, cin, 5, 6)), (False, (2, cin, 3, 7))):
-            block.train(training_mode)
-            x = torch.randn(size, generator=check.gen, dtype=torch.float64)
+        block = drawn_block(check.gen, cin, cout, stride, residual)
+        trials = [
+            (mode, torch.randn(size, generator=check.gen, dtype=torch.float64))
+            for mode, size in ((True, (3, cin, 5, 6)), (False, (1, cin, 6, 4)), (False, (2, cin, 3, 7)))  # training comes first: it alone moves the averages
+        ]
+        for (mode, x), got in zip(trials, check.run(outputs, block, *trials), strict=True):
+            block.train(mode)
             with torch.no_grad():
                 want = by_hand(block, x, stride)
                 mistakes = {
@@ -906,12 +938,11 @@ with check("agrees with torch's functions in training and in evaluation", points
                         by_hand(block, x, stride, last=lambda h: h) + (0 if residual or stride > 1 or cin != cout else x)
                     ),
                 }
-                got = block(x)
             check.close(got, want, mistakes=mistakes)
 
 with check("the input stays as it is, and the gradient of a zero branch is the identity's", points=1):
     for size in ((2, 3, 4, 5), (1, 3, 1, 1)):
-        block = drawn_block(3, 3, 1, True).eval()
+        block = drawn_block(check.gen, 3, 3, 1, True).eval()
         with torch.no_grad():
             block.bn2.weight.zero_()
             block.bn2.bias.zero_()
@@ -930,9 +961,7 @@ with check("the input stays as it is, and the gradient of a zero branch is the i
             },
         )
     for cin, cout, stride, residual in BLOCKS:
-        block = drawn_block(cin, cout, stride, residual)
-        block(torch.randn(2, cin, 4, 4, generator=check.gen, dtype=torch.float64)).square().sum().backward()
-        unused = [name for name, value in block.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+        unused = check.run(without_gradient, check.gen, cin, cout, stride, residual)
         check.law(not unused, f"every parameter gets a gradient; none comes to {', '.join(unused)}")
 ### END HIDDEN TESTS
 check.report()
