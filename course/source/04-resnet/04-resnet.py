@@ -1039,10 +1039,10 @@ class TrustedBlock(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm2d(cout), nn.BatchNorm2d(cout)
         projection = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
         self.shortcut = None if not residual else projection if (cin, stride) != (cout, 1) else nn.Identity()
-        self.widths = []  # of the images that came
+        self.widths_seen = []  # of the images that came
 
     def forward(self, x):
-        self.widths.append(x.shape[-1])
+        self.widths_seen.append(x.shape[-1])
         branch = nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.conv2, self.bn2)(x)
         return torch.clamp(branch if self.shortcut is None else torch.add(branch, self.shortcut(x)), min=0)
 
@@ -1108,12 +1108,12 @@ def answers(residual, *batches):
 def silenced(residual, images):
     """With every block's branch silent: the blocks' strides, the widths of the images that come to them, and the logits."""
     model = plain_or_res(20, 4, residual).eval()
-    blocks = [part for part in model.modules() if hasattr(part, "widths")]
+    blocks = [part for part in model.modules() if hasattr(part, "widths_seen")]
     for block in blocks:
         if block.conv1.in_channels == block.conv1.out_channels:
             nn.init.zeros_(block.bn2.weight)
     logits = model(images).detach()
-    return [block.conv1.stride[0] for block in blocks], [width for block in blocks for width in block.widths], logits
+    return [block.conv1.stride[0] for block in blocks], [width for block in blocks for width in block.widths_seen], logits
 
 
 def learnt(seed, x, y, batches, unseen):
@@ -1627,7 +1627,13 @@ with check("three layers that add up what they see", points=1):
         },
     )
 
+
 ### BEGIN HIDDEN TESTS
+def convolved(x, *kernels):
+    """What the answer makes of x and a layer with each of these kernels."""
+    return dense_concat(x, [lambda h, k=kernel: torch.tanh(F.conv2d(h, k)) for kernel in kernels])
+
+
 with check("random convolutions, layer by layer", points=1):
     for size, growths, dtype in (
         ((2, 3, 4, 5), (2, 1, 3), torch.float64),
@@ -1638,9 +1644,8 @@ with check("random convolutions, layer by layer", points=1):
         x = torch.randn(size, generator=check.gen, dtype=dtype)
         widths = np.cumsum([size[1], *growths]).tolist()
         kernels = [torch.randn(g, c, 1, 1, generator=check.gen, dtype=dtype) / math.sqrt(c) for g, c in zip(growths, widths, strict=False)]
-        layers = [lambda h, k=kernel: torch.tanh(F.conv2d(h, k)) for kernel in kernels]
         with check.no_side_effects(x, *kernels):
-            got = dense_concat(x, layers)
+            got = check.run(convolved, x, *kernels)
         check.shape(got, (size[0], widths[-1], *size[2:]))
         check.close(got[:, : size[1]], x, mistakes={"The order is turned round: x comes first, the last output last.": got[:, : size[1]]})
         for kernel, start, end in zip(kernels, widths, widths[1:], strict=False):
