@@ -864,7 +864,7 @@ with check("x²: passes 2x, rejects 3x", points=1):
 ### BEGIN HIDDEN TESTS
 def grad_check_planted(x, weight, bug):
     """Σ weight·exp(x), whose gradient is weight·exp(x), with a bug planted in the gradient."""
-    return grad_check(lambda v: ((weight * np.exp(v)).sum(), bug(weight * np.exp(v))), x)
+    return check.run(grad_check, lambda v: ((weight * np.exp(v)).sum(), bug(weight * np.exp(v))), x)
 
 
 def grad_check_flip(g, index):
@@ -897,7 +897,7 @@ with check("finds every planted bug, however small the entry", points=1):
         "relative error where one small entry has the wrong sign",
         mistakes={"A norm or a mean over all entries hides one small entry that is wrong. Take the largest relative error of any entry.": True},
     )
-    untouched = grad_check(lambda v: (np.exp(v[0]).sum(), np.vstack([np.exp(v[:1]), np.zeros_like(v[1:])])), x)
+    untouched = check.run(grad_check, lambda v: (np.exp(v[0]).sum(), np.vstack([np.exp(v[:1]), np.zeros_like(v[1:])])), x)
     check.law(
         not np.isnan(untouched), "expected a number, got NaN: where both gradients are 0, dividing by their size gives 0/0. Put a floor under the denominator."
     )
@@ -906,7 +906,7 @@ with check("finds every planted bug, however small the entry", points=1):
 with check("second order in eps, any layout of x, and x as it was", points=1):
     x = check.rng.uniform(0.5, 1.5, (3, 2)).T  # not contiguous
     with check.no_side_effects(x):
-        errors = [grad_check(lambda v: (np.exp(v).sum(), np.exp(v)), x, eps) for eps in (1e-2, 1e-3)]
+        errors = [check.run(grad_check, lambda v: (np.exp(v).sum(), np.exp(v)), x, eps) for eps in (1e-2, 1e-3)]
     check.law(
         errors[0] < 0.4,
         f"expected a small error for a right gradient, got {errors[0]:.3g}.",
@@ -1307,18 +1307,29 @@ def value_oracle(build, numbers):
 
 
 def value_run(build, numbers):
-    """The same by the answer."""
+    """The same by the answer: the node that results, and the gradients."""
     leaves = [Value(number) for number in numbers]
     result = build(*leaves)
     result.backward()
-    return result.data, [leaf.grad for leaf in leaves]
+    return result, [leaf.grad for leaf in leaves]
+
+
+def value_ladder(rungs):
+    """The gradient at the foot of a ladder whose rungs are each used twice; by hand it is 1."""
+    foot = Value(1.0)
+    rung = foot
+    for _ in range(rungs):
+        rung = rung * 0.5 + rung * 0.5
+    rung.backward()
+    return foot.grad
 
 
 value_runs = [(name, f, (float(check.rng.normal(0, 1.5)), float(check.rng.uniform(0.5, 2)))) for name, f in value_operations.items() for _ in range(2)]
 value_wanted = [value_oracle(f, numbers) for _, f, numbers in value_runs]
 with check("every operation, with numbers on either side", points=1.5, off_limits=VALUE_OFF_LIMITS):
     for (name, f, (a, b)), (want, want_grads) in zip(value_runs, value_wanted, strict=True):
-        got, got_grads = value_run(f, (a, b))
+        result, got_grads = check.run(value_run, f, (a, b))
+        got = result.data
         check.law(abs(got - want) < 1e-9 * max(1, abs(want)), f"{name} at a = {a:.3f}, b = {b:.3f}: expected {want:.6g}, got {got:.6g}")
         check.law(
             np.allclose(got_grads, want_grads, rtol=1e-7),
@@ -1365,14 +1376,9 @@ with check("shared nodes, in random graphs and in a ladder of 60 rungs", points=
             },
         )
     for (build, numbers), (want, want_grads) in zip(value_graphs, value_graphs_wanted, strict=True):
-        got, got_grads = value_run(build, numbers)
-        check.close([got, *got_grads], [want, *want_grads])
-    x = Value(1.0)
-    rung = x
-    for _ in range(60):
-        rung = rung * 0.5 + rung * 0.5
-    rung.backward()
-    check.close(x.grad, 1.0)
+        result, got_grads = check.run(value_run, build, numbers)
+        check.close([result.data, *got_grads], [want, *want_grads])
+    check.close(check.run(value_ladder, 60), 1.0)
 
 with check("backward again, after setting every grad to zero", points=0.5, off_limits=VALUE_OFF_LIMITS):
     a, b = (Value(float(number)) for number in check.rng.normal(size=2))
