@@ -872,6 +872,10 @@ betas = np.linspace(0.1 / steps, 20 / steps, steps).clip(max=0.999)
 sched = tuple(torch.as_tensor(part) for part in (betas, 1 - betas, np.cumprod(1 - betas)))
 
 
+def sampled(eps_fn, shape, gen):
+    return p_sample_loop(eps_fn, shape, sched, gen)
+
+
 def normal_noise(mean, variance, heard=None):
     """E[noise | x_t] for data that is normal."""
 
@@ -900,7 +904,7 @@ def recursion(mean, variance, sigma2, *, scale=True):
 with check("normal data: mean and variance as the algebra says", points=2):
     centre, spread = float(check.rng.uniform(-2, 2)), float(check.rng.uniform(0.2, 0.6))
     n = 40_000
-    samples = p_sample_loop(normal_noise(centre, spread**2), (n, 1), sched, check.gen).double()
+    samples = check.run(sampled, normal_noise(centre, spread**2), (n, 1), check.gen).double()
     found = float(samples.mean()), float(samples.var())
     before = np.append(1.0, np.cumprod(1 - betas)[:-1])
     tilde = betas * (1 - before) / (1 - before * (1 - betas))
@@ -925,7 +929,7 @@ with check("normal data: mean and variance as the algebra says", points=2):
 with check("all data in one point, and samples of any shape", points=1):
     for shape in ((300,), (1, 2), (2, 3, 4, 4)):
         point = float(check.rng.uniform(1, 2))
-        samples = p_sample_loop(normal_noise(point, 0.0), shape, sched, check.gen)
+        samples = check.run(sampled, normal_noise(point, 0.0), shape, check.gen)
         check.shape(samples, shape)
         check.dtype(samples, torch.float32)
         check.close(
@@ -955,7 +959,7 @@ with check("the generator decides, noise is fresh, and T calls suffice", points=
     jumps = [(b[0] - a[0]).flatten() for a, b in zip(heard[1:4], heard[2:5])]
     similar = [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in zip(jumps, jumps[1:])]
     check.law(max(similar) < 0.5, f"each step draws fresh noise; yours moves alike from step to step (correlation {max(similar):.2f})")
-    again = p_sample_loop(normal_noise(0.0, 1.0), (4000, 3), sched, torch.Generator().manual_seed(seed))
+    again = check.run(sampled, normal_noise(0.0, 1.0), (4000, 3), torch.Generator().manual_seed(seed))
     check.close(again, samples, mistakes={"Two generators with the same seed give other samples: something is not drawn from gen.": again})
     check.law(not samples.requires_grad, "samples need no gradient; leave the no_grad in place")
 ### END HIDDEN TESTS
@@ -1605,16 +1609,17 @@ check.use(ddpm_loss=trusted_loss)
 levels = torch.cumprod(1 - torch.linspace(0.002, 0.4, 50, dtype=torch.float64), 0)
 
 
+def found_noise(model, xt, y=None):
+    """The noise that the model finds at every step of the schedule, (steps, N, d) like the noisy data."""
+    with torch.no_grad():
+        steps = [torch.full((len(x),), k) for k, x in enumerate(xt)]
+        return torch.stack([model(x, t) if y is None else model(x, t, y) for x, t in zip(xt, steps, strict=True)])
+
+
 def held_out_loss(model, x, y=None):
     """Squared error of the predicted noise at every step of the schedule, on the data given."""
-    gen, total = torch.Generator().manual_seed(5), 0.0
-    with torch.no_grad():
-        for k in range(len(levels)):
-            eps = torch.randn(x.shape, generator=gen)
-            t = torch.full((len(x),), k)
-            xt = (levels[k].sqrt() * x + (1 - levels[k]).sqrt() * eps).float()
-            total += float((model(xt, t) if y is None else model(xt, t, y)).sub(eps).square().mean()) / len(levels)
-    return total
+    eps, left = torch.randn(len(levels), *x.shape, generator=torch.Generator().manual_seed(5)), levels[:, None, None].float()
+    return float((check.run(found_noise, model, left.sqrt() * x + (1 - left).sqrt() * eps, y) - eps).square().mean())
 
 
 with check("50 steps: better than answering 0", points=1, seconds=30):
@@ -1629,9 +1634,9 @@ with check("50 steps: better than answering 0", points=1, seconds=30):
 ### BEGIN HIDDEN TESTS
 
 
-def generate(model, y, w, gen, steps=25):
-    """Guided samples by DDIM, in pixels from 0 to 1."""
-    x, when = torch.randn(len(y), 64, generator=gen), [round(k) for k in np.linspace(len(levels) - 1, 0, steps)]
+def generate(model, x, y, w, steps=25):
+    """Guided samples by DDIM from pure noise x, in pixels from 0 to 1."""
+    when = [round(k) for k in np.linspace(len(levels) - 1, 0, steps)]
     with torch.no_grad():
         for k, after in zip(when, [*when[1:], None], strict=True):
             t = torch.full((len(y),), k)
@@ -1648,7 +1653,7 @@ with check("300 steps: half of the guided samples are the digit asked for, at le
     x_test, y_test = 2 * digits.x_test[:150] - 1, digits.y_test[:150]
     labelled, unlabelled = held_out_loss(model, x_test, y_test), held_out_loss(model, x_test)
     wanted = torch.arange(200) % 10
-    images = generate(model, wanted, 2.0, check.gen)
+    images = check.run(generate, model, torch.randn(200, 64, generator=check.gen), wanted, 2.0)
     check.law(
         torch.isfinite(images).all(),
         "the samples are finite numbers; yours are not",
