@@ -32,7 +32,7 @@ c.ClearMarkScheme.enforce_metadata = False  # nbgrader expects schemes in task c
 
 c.Execute.timeout = 120  # seconds a cell
 c.Execute.sandbox = os.environ.get("DLCOURSE_SANDBOX", "on")  # "off" only where every submission is trusted
-c.Execute.judge = os.environ.get("DLCOURSE_JUDGE", "in-process")  # "separate": tests run in a process that answers do not control
+c.Execute.judge = os.environ.get("DLCOURSE_JUDGE", "separate")  # "in-process": tests run in the kernel that the answers control
 c.Execute.results = str(course / "autograded" / ".results")
 c.Execute.shutdown_kernel = "immediate"
 c.Execute.error_on_timeout = {

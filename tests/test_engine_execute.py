@@ -33,7 +33,8 @@ def notebook(mean: str, test_mean: str = "mean()", spread: str = "def spread(): 
 
 
 def executed(nb, **traits):
-    traits = {"timeout": 5, "shutdown_kernel": "immediate", "iopub_timeout": 2, "sandbox": "auto"} | traits
+    """These tests are about one kernel, whose cells see all that it holds; ``test_judge_engine`` has those with a judge."""
+    traits = {"timeout": 5, "shutdown_kernel": "immediate", "iopub_timeout": 2, "sandbox": "auto", "judge": "in-process"} | traits
     error = {"ename": "CellTimeoutError", "evalue": "too long", "traceback": ["CellTimeoutError: too long"]}
     result, resources = Execute(error_on_timeout=error, **traits).preprocess(nb, {})
     outputs = {cell.id: cell.outputs for cell in result.cells if cell.cell_type == "code"}

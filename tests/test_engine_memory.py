@@ -28,7 +28,7 @@ def test_key_of_a_cell_changes_with_its_source_and_the_answers_above_it_and_with
     place %= len(notebook_cells)
     changed = [*notebook_cells]
     changed[place] = (other, notebook_cells[place][1])
-    before, after = (keys(made, walled=True)[1] for made in (notebook_cells, changed))
+    before, after = (keys(made, walled=True, judge="separate")[1] for made in (notebook_cells, changed))
     same = [old == new for old, new in zip(before, after, strict=True)]
     if other == notebook_cells[place][0]:
         assert all(same)
@@ -40,10 +40,11 @@ def test_key_of_a_cell_changes_with_its_source_and_the_answers_above_it_and_with
 
 def test_seed_and_wall_are_part_of_every_key(monkeypatch):
     made = [("x = 1", False)]
-    before = keys(made, walled=True)
-    assert keys(made, walled=False) != before
+    before = keys(made, walled=True, judge="separate")
+    assert keys(made, walled=False, judge="separate") != before
+    assert keys(made, walled=True, judge="in-process") != before
     monkeypatch.setenv("DLCOURSE_SEED", "7")
-    assert keys(made, walled=True) != before
+    assert keys(made, walled=True, judge="separate") != before
 
 
 def test_results_are_added_to_and_a_file_that_was_cut_off_counts_as_none(tmp_path):

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from dlcourse_utils.instructor.brief import stop_at_a_failed_check
-from dlcourse_utils.instructor.shell import MOST_TEXT, Shell
+from dlcourse_utils.instructor.engine.shell import MOST_TEXT, Shell
 
 if TYPE_CHECKING:
     from dlcourse_utils.instructor.engine.judge.split import Apart

@@ -153,7 +153,7 @@ def run_bare() -> None:
     """Run notebooks (a JSON list of lists of sources, on standard input) one after another; print the CPU seconds."""
     import importlib
 
-    from dlcourse_utils.instructor.shell import Shell
+    from dlcourse_utils.instructor.engine.shell import Shell
     from dlcourse_utils.instructor.warm import WARM_IMPORTS
 
     notebooks = json.load(sys.stdin)
@@ -179,7 +179,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submissions", type=int, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="how many the engine runs at a time (default: one a core)")
     parser.add_argument("--sandbox", choices=["on", "off"], default="on", help="whether the engine's kernels are walled (default: on)")
-    parser.add_argument("--judge", choices=["in-process", "separate"], default="in-process", help="where the engine runs tests (default: in-process)")
+    parser.add_argument("--judge", choices=["in-process", "separate"], default="separate", help="where the engine runs tests (default: separate)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
 
 

@@ -75,7 +75,7 @@ class Cluster:
         from distributed import KilledWorker
 
         cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip() and SKIP not in cell.metadata.get("tags", [])]
-        answers, names = keys(((cell.source, role(cell) == "test") for cell in cells), walled=walled, judge=settings.get("judge", "in-process"))
+        answers, names = keys(((cell.source, role(cell) == "test") for cell in cells), walled=walled, judge=settings["judge"])
         memory = Memory(Path(settings["results"]))
         kept = memory.get(answers)
         if set(names) <= set(kept):

@@ -67,9 +67,9 @@ class Execute(PlainExecute):
 
     sandbox = Enum(["on", "off", "auto"], "on", help="Whether kernels run behind a wall; 'auto' does without where there is none.").tag(config=True)
     results = Unicode("", help="Folder in which results are kept, so that nothing is run twice; empty to keep none.").tag(config=True)
-    judge = Enum(
-        ["in-process", "separate"], "in-process", help="Where test cells run: in the kernel that the answers are in, or in a process of their own."
-    ).tag(config=True)
+    judge = Enum(["in-process", "separate"], "separate", help="Where test cells run: in a process of their own, or in the kernel that the answers are in.").tag(
+        config=True
+    )
     kernel_memory = Integer(4 * 2**30, help="Bytes that a kernel may take beyond what a warm interpreter has.").tag(config=True)
 
     km: KernelManager | None
@@ -87,8 +87,9 @@ class Execute(PlainExecute):
         self._judged_setup: set[int] = set()  # set-up cells that the judge has run
         self._notes = Notes.of(nb)
         self._notes.sandbox = self._walled()
+        self._notes.judge = self.judge if os.name == "posix" else "in-process"  # a judge is forked
         cells = [index for index, cell in enumerate(nb.cells) if self._runs(cell)]
-        answers, names = keys(((nb.cells[i].source, self._is_test(i)) for i in cells), walled=self._notes.sandbox, judge=self.judge)
+        answers, names = keys(((nb.cells[i].source, self._is_test(i)) for i in cells), walled=self._notes.sandbox, judge=self._notes.judge)
         key = dict(zip(cells, names, strict=True))
         memory = Memory(Path(self.results)) if self.results else None
         kept = memory.get(answers) if memory else {}
@@ -144,7 +145,7 @@ class Execute(PlainExecute):
                     raise _KernelLost(f"There was no time left: a submission may take {self.notebook_seconds:g} s.")
                 self._make_ready(index)
                 started = time.monotonic()
-                if self.judge == "separate" and self._is_test(index):
+                if self._notes.judge == "separate" and self._is_test(index):
                     self._have_judged(index)
                 else:
                     with self._losing():

@@ -68,7 +68,7 @@ class Memory:
         return self.folder / answers[:2] / f"{answers}.json"
 
 
-def keys(cells: Iterable[tuple[str, bool]], *, walled: bool, judge: str = "in-process") -> tuple[str, list[str]]:
+def keys(cells: Iterable[tuple[str, bool]], *, walled: bool, judge: str) -> tuple[str, list[str]]:
     """The key of all answers together, and one key for each cell.
 
     Args:

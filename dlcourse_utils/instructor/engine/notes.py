@@ -33,12 +33,15 @@ class Remark:
 
 @dataclass
 class Notes:
-    """Remarks on a submission, whether its file could be read, the seconds that each cell took, and whether it ran behind the sandbox's wall."""
+    """Remarks on a submission, whether its file could be read, the seconds that each cell took, whether it ran behind the sandbox's wall, and where
+    its tests ran, see ``Execute.judge``.
+    """
 
     remarks: list[Remark] = field(default_factory=list)
     readable: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
     sandbox: bool = False
+    judge: str = ""
 
     @classmethod
     def of(cls, notebook: NotebookNode) -> Notes:

@@ -44,7 +44,7 @@ def keep_office(connection: socket.socket, environment: dict[str, str], setup: S
         setup: the sources of the set-up cells.
         collect: the signal handler that collects judges that have ended.
     """
-    from dlcourse_utils.instructor.shell import Shell
+    from dlcourse_utils.instructor.engine.shell import Shell
 
     os.environ.update(environment)
     with tempfile.TemporaryDirectory(prefix="dlcourse-clerk-") as folder:
