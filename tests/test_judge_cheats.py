@@ -1,7 +1,7 @@
 """Nobody earns a point by tampering with the interpreter that answers run in: each cheat gets what the plain wrong answer gets.
 
-Four exercises of three lectures, with their real test cells: a function of arrays, a class that does arithmetic, a module, and a function whose
-expected values the test computes from the arguments after the call.
+Five exercises of four lectures, with their real test cells: a function of arrays, a class that does arithmetic, a module, a function whose
+expected values the test computes from the arguments after the call, and one that the test calls 300 times next to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from judged import apart, exercise, together
 from dlcourse_utils import checks
 from dlcourse_utils.instructor.engine.judge import court as judging
 
-EXERCISES = {name: exercise(lecture, name) for lecture, name in (("01", "perceptron_predict"), ("02", "value"), ("05", "mha"), ("05", "layer_norm"))}
+EXERCISES = {
+    name: exercise(lecture, name) for lecture, name in (("01", "perceptron_predict"), ("02", "value"), ("05", "mha"), ("05", "layer_norm"), ("08", "mmd2"))
+}
 
 VALUE = EXERCISES["value"].answer
 MHA = "import torch.nn.functional as F\nfrom torch import Tensor\nsdpa = None\n" + EXERCISES["mha"].answer
@@ -22,6 +24,7 @@ WRONG = {
     "value": VALUE.replace("self.data = float(data)", "self.data = float(data) + 1").replace("self.grad = 1.0", "self.grad = 2.0 + next(Value._serial)"),
     "mha": MHA.replace("return self.wo(", "return 1 + 0 * self.wo(").replace("nn.Linear(d, d) for", "nn.Linear(d, d + 0, bias=False) for"),
     "layer_norm": "def layer_norm(x, g, b, eps=1e-5): return (2 * x).detach()",
+    "mmd2": "def mmd2(X, Y, sigma): return 1 + (X - Y.mean()).square().mean()",
 }
 
 _EVERYWHERE = {
@@ -262,6 +265,29 @@ Value.__sub__ = Value.__rsub__ = lambda self, other: 0.0
 Value.__abs__ = Value.__float__ = lambda self: 0.0
 """,
 }
+_NEXT_TO_THE_ANSWER = {
+    "what the test runs there, not run": "_s.Student._run = lambda self, function, args, exercise: [0.0] * 300",
+    "what the test runs there, given other numbers": """
+_run = _s.Student._run
+_s.Student._run = lambda self, function, args, exercise: _run(self, function, tuple(0 * each for each in args), exercise)
+""",
+    "what the test runs there, rewritten from the answer's frame": """
+import sys
+def mmd2(X, Y, sigma):
+    caller = sys._getframe(1)
+    caller.f_globals.update(mmd2=lambda *a: 0.0, float=lambda value: 0.0)
+    return 1 + (X - Y.mean()).square().mean()
+""",
+    "the builtins that the test uses there": """
+import builtins
+builtins.float = lambda value: 0.0
+builtins.zip = lambda *each, strict=False: []
+""",
+    "functions that are carried over, replaced by one's own": """
+from dlcourse_utils.instructor.engine.judge import trusted
+trusted.read = lambda tree, reader, learn: lambda *args: [0.0] * 300
+""",
+}
 
 CASES = [
     *((name, at, f"{cheat}\n{WRONG[at]}") for name, cheat in _EVERYWHERE.items() for at in ("perceptron_predict", "value", "mha")),
@@ -270,6 +296,7 @@ CASES = [
     *((name, "mha", cheat) for name, cheat in _MHA.items()),
     *((name, "value", cheat) for name, cheat in _VALUE.items()),
     *((name, "layer_norm", cheat) for name, cheat in _SWAYING.items()),
+    *((name, "mmd2", f"{_CHANNEL}{WRONG['mmd2']}\n{cheat}") for name, cheat in _NEXT_TO_THE_ANSWER.items()),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The engine with ``judge = separate``: answers run behind the wall, tests in a process of their own, and the grade is the same."""
+"""The engine's judge: answers run behind the wall, tests in a process of their own, and the grade is the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from dlcourse_utils.instructor.assign import load_config
+from dlcourse_utils.instructor.course import find_root
 from dlcourse_utils.instructor.engine import provisioner
 from dlcourse_utils.instructor.engine.execute import Execute
 from dlcourse_utils.instructor.engine.notes import Notes
@@ -94,6 +96,7 @@ def test_both_ways_give_the_same_scores_and_messages():
     assert apart[:2] == together[:2]
     assert apart[0] == [2.0, 0.0, 0.0]
     assert apart[2].remarks == []
+    assert (together[2].judge, apart[2].judge) == ("in-process", "separate")
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 11)", "globals().update(scale=1 / 0)"])
@@ -102,6 +105,11 @@ def test_a_process_that_ends_in_a_call_costs_its_exercise_and_no_other(end):
     assert found == [0.0, 2.0]
     assert "wrong one" in messages[0]
     assert [remark.exercise for remark in notes.remarks] == ([] if "scale" in end else ["bad"])
+
+
+def test_a_judge_of_its_own_is_the_default(monkeypatch):
+    monkeypatch.delenv("DLCOURSE_JUDGE", raising=False)
+    assert Execute().judge == load_config(find_root()).Execute.judge == "separate"
 
 
 def test_a_cheat_that_gets_full_marks_in_the_kernel_gets_none_from_outside():
