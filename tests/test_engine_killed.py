@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,9 @@ def processes():
     """(the warm server, a kernel's keeper, the kernel) of this process; a clerk of judges, which the server may have forked, too, holds no room."""
     server = psutil.Process(Server.instance()._process.pid)
     for keeper in server.children():
-        names = {child.name(): child for child in keeper.children()}
+        names = {}
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that was asked for nothing, and has ended
+            names = {child.name(): child for child in keeper.children()}
         if "bwrap" in names and len(names) == 2:
             (kernel,) = (child for name, child in names.items() if name != "bwrap")
             return server, keeper, kernel

@@ -116,6 +116,21 @@ check.close(check.run(lambda x: f(x).data.add(1), torch.ones(2)), [2.0, 2.0])
         "class F: pass\ndef f(): return [F(), F()]",
         block("check.equal(check.run(lambda: [isinstance(each, F) for each in f()]), [True, True])", use="class Own: pass\ncheck.use(F=Own)"),
     ),
+    "a module of the test's own class, which stands in for an answer": (
+        "class Norm(nn.Module): pass\ndef f(model): return [isinstance(part, Norm) for part in model], [part(torch.ones(2)) for part in model]",
+        block(
+            "kinds, outputs = f(nn.Sequential(Own(), nn.Identity()))\ncheck.equal(kinds, [True, False])\ncheck.close(outputs, [[3.0, 3.0], [1.0, 1.0]])",
+            use="""
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2,), 3.0))
+    def forward(self, x):
+        return self.weight * x
+check.use(Norm=Own)
+""",
+        ),
+    ),
     "a network trained in one go": (
         "def f(): return torch.nn.Linear(2, 1)",
         block("""

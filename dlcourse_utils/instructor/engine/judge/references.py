@@ -152,7 +152,7 @@ class References:
     def _build_module(self, tree: list[Any], reader: Reader) -> torch.nn.Module:
         _, number, name, base, exact, own_class, training, carried, parameters, buffers, parts = tree
         name = name if name.isidentifier() else "Module"
-        kind = self.shared.mine(-own_class) if own_class < 0 else None  # a class of mine that was carried over
+        kind = self.shared.mine(-own_class) if own_class < 0 else self.shared.yours(own_class)  # a class that was carried over, from here or to here
         if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
             module = modules.bare(modules.away_from(kind, name))
         else:
