@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from judged import apart, together
+from judged import apart, court, together
 
 HEAD = 'check = checks.exercise("f", points=1)\n'
 TAIL = "\nscore = check.report()"
@@ -570,3 +572,12 @@ kept = []
 check.run(lambda: kept.append(f(1)))
 """)
     assert "must stay one thing" in apart(test, "def f(x): return x")[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+def test_both_processes_keep_to_one_processor_while_a_test_runs_and_to_none_afterwards():
+    before = os.sched_getaffinity(0)
+    with court("", "import os\ndef where(): return os.sched_getaffinity(0)") as (_, names):
+        assert names["where"]() == os.sched_getaffinity(0)
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before

@@ -183,6 +183,9 @@ class Exercise:
         Args:
             function: a function of the test's that keeps nothing to itself: it calls answers, libraries and functions like it, and names constants.
             *args: numbers, text, arrays, tensors, what answers have made, and functions of that kind.
+
+        Raises:
+            TypeError: while grading, where a function keeps something to itself.
         """
         return place.answers.run(self.name, function, *args)
 
